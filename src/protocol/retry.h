@@ -1,0 +1,23 @@
+/*
+ * retry.h
+ *	  When a failed attempt is tried again: exponential backoff with jitter.
+ */
+#ifndef NEXUS_PROTOCOL_RETRY_H
+#define NEXUS_PROTOCOL_RETRY_H
+
+#include <stdint.h>
+
+typedef struct NexusRetryPolicy
+{
+	int64_t		initial_interval_ms;
+	int64_t		max_interval_ms;
+	double		backoff_coefficient;
+} NexusRetryPolicy;
+
+/*
+ * Milliseconds to wait after attempt number "attempt" (from 1) failed: the
+ * capped exponential delay times [0.8, 1.0).  "random" is in [0, 1).
+ */
+extern int64_t nexus_retry_delay_ms(const NexusRetryPolicy *policy, int32_t attempt, double random);
+
+#endif							/* NEXUS_PROTOCOL_RETRY_H */
