@@ -1,7 +1,7 @@
 /*
  * endpoint.h
- *	  Endpoints: the foreign servers of the wrapper "nexus" and their user
- *	  mappings, as the catalogs have them now.
+ *	  Endpoints: the foreign servers of the wrapper "nexus", as the
+ *	  catalogs have them now.
  *
  * Everything is read through the system caches, so a transaction must be open.
  * Options were checked by nexus.validate_options() when they were set.
@@ -11,9 +11,8 @@
 
 #include "nodes/pg_list.h"
 #include "protocol/buffer.h"
-#include "protocol/error.h"
-#include "protocol/headers.h"
 #include "protocol/retry.h"
+#include "store/credentials.h"
 
 #define NEXUS_WRAPPER_NAME "nexus"
 
@@ -43,18 +42,6 @@ typedef struct NexusEndpoint
 	char	   *ssl_min_protocol_version;
 } NexusEndpoint;
 
-/* What a role's requests carry; freed by nexus_endpoint_free_credentials. */
-typedef struct NexusCredentials
-{
-	char	   *bearer_token;
-	char	   *username;
-	char	   *password;
-	char	   *ssl_cert_file;
-	char	   *ssl_key_file;
-	char	   *ssl_key_password;
-	NexusHeaders headers;		/* malloc'd */
-} NexusCredentials;
-
 /*
  * The endpoint of a name, in CurrentMemoryContext.  Where there is none (or
  * the server is of another wrapper): NULL if missing_ok, else NX007.
@@ -72,16 +59,6 @@ extern bool nexus_endpoint_has_usage(Oid server, Oid role);
 extern void nexus_endpoint_check_usage(const NexusEndpoint *endpoint, Oid role);
 
 /*
- * What the role's own user mapping says or, where it has none, PUBLIC's;
- * without either everything is empty and the result true.  A token file is
- * read again when it changed.  Trouble with the file or the headers is no
- * error: false, *reason is a palloc'd sentence without any secret, and *out
- * is empty.
- */
-extern bool nexus_endpoint_read_credentials(Oid server, Oid role, NexusCredentials *out, char **reason);
-extern void nexus_endpoint_free_credentials(NexusCredentials *credentials);
-
-/*
  * Append the public base of our listener as this endpoint's handler sees it:
  * the server option, else nexus_pg.callback_url, else the first of
  * nexus_pg.listen_addresses with listener_port.  False where nothing says it
@@ -89,18 +66,7 @@ extern void nexus_endpoint_free_credentials(NexusCredentials *credentials);
  */
 extern bool nexus_endpoint_callback_base(const NexusEndpoint *endpoint, int listener_port, NexusBuffer *out);
 
-/* For the validator. */
-
 /* Milliseconds of an interval ('10s', '1 day'; a month is 30 days). */
 extern bool nexus_endpoint_parse_interval(const char *text, int64 *ms);
-
-/* Append the members of a JSON object of strings, checked, to headers. */
-extern bool nexus_endpoint_parse_headers(const char *json, NexusHeaders *headers, NexusError *error);
-
-/*
- * Whether a server that a role owns (or, for UserMappingRelationId, any user
- * mapping of such a server) has an option with just this value.
- */
-extern bool nexus_endpoint_owner_has_option(Oid catalog, Oid role, const char *option, const char *value);
 
 #endif							/* NEXUS_STORE_ENDPOINT_H */

@@ -1,0 +1,47 @@
+/*
+ * waiters.h
+ *	  Backends asleep until an operation closes, and who a backend is.
+ *
+ * One slot per backend in shared memory: its latch and a 1,024-bit set of
+ * hashed operation ids.  A sleeper fills the set before it reads its rows, the
+ * worker sets the latches of intersecting slots after its commit, so no wake is
+ * lost and waking allocates nothing (internals.md 5.7).
+ */
+#ifndef NEXUS_SHARED_WAITERS_H
+#define NEXUS_SHARED_WAITERS_H
+
+#include "protocol/uuid.h"
+
+/* ---- at server start ---- */
+extern Size nexus_waiters_size(void);
+extern void nexus_waiters_init(void);
+
+/* ---- in a user backend ---- */
+
+/* Start to be woken for these operations, in addition to armed ones. */
+extern void nexus_waiters_arm(const NexusUuid *ids, int count);
+
+/* Stop being woken.  Also happens at the end of the transaction and at exit. */
+extern void nexus_waiters_disarm(void);
+
+/*
+ * Sleep until the latch is set, "timeout_ms" passed (-1: none) or the
+ * postmaster died; processes interrupts.  False at the timeout.
+ */
+extern bool nexus_waiters_sleep(long timeout_ms);
+
+/*
+ * Publish database and current user of this backend, for a worker to check
+ * who posts an execute frame (internals.md 5.12).
+ */
+extern void nexus_waiters_publish_identity(void);
+
+/* ---- in a worker ---- */
+
+/* The published identity of a process; false where it has none. */
+extern bool nexus_waiters_identity(pid_t pid, Oid *database, Oid *role);
+
+/* After a commit: wake who waits for one of these operations. */
+extern void nexus_waiters_wake(const NexusUuid *ids, int count);
+
+#endif							/* NEXUS_SHARED_WAITERS_H */

@@ -1,0 +1,51 @@
+/*
+ * relation.h
+ *	  Our tables without SQL text: direct inserts and reads by key.
+ *
+ * What runs in user backends goes through here, because a plan made under a
+ * caller's search_path would run the caller's operators (internals.md 7.1).
+ * Tuples are built from the relation's own descriptor by column name, so a
+ * library that is newer than the script says which column is missing.
+ */
+#ifndef NEXUS_STORE_RELATION_H
+#define NEXUS_STORE_RELATION_H
+
+#include "postgres.h"
+#include "access/genam.h"
+#include "utils/rel.h"
+
+/* Open nexus.<name>; raises a clear error where the extension is not installed. */
+extern Relation nexus_relation_open(const char *name, LOCKMODE lockmode);
+
+/* OID of nexus.<name>, InvalidOid where it is not there. */
+extern Oid	nexus_relation_oid(const char *name);
+
+/* A row being built: all columns NULL or their cheap default at first. */
+typedef struct NexusRow NexusRow;
+
+extern NexusRow *nexus_row_create(Relation relation);
+extern void nexus_row_set(NexusRow *row, const char *column, Datum value);
+extern void nexus_row_set_null(NexusRow *row, const char *column);
+
+/* Insert with NOT NULL, CHECK and all indexes; raises on a duplicate key. */
+extern void nexus_row_insert(NexusRow *row);
+
+/*
+ * Insert speculatively: false where a unique key is taken already (by a
+ * committed row or our own), after waiting for an open transaction that has
+ * just written it.
+ */
+extern bool nexus_row_insert_if_new(NexusRow *row);
+extern void nexus_row_destroy(NexusRow *row);
+
+/*
+ * The row of a primary key that starts with "key" (and "key2" where
+ * its text is not NULL) as of now: what is committed or ours, by SnapshotSelf, without SIREAD locks
+ * (PI-B3).  A palloc'd copy, detoasted, or NULL.
+ */
+extern HeapTuple nexus_relation_read(Relation relation, const char *index, Datum key, const char *key2);
+
+/* A column by name; raises where the table has none of that name. */
+extern Datum nexus_relation_get(Relation relation, HeapTuple tuple, const char *column, bool *isnull);
+
+#endif							/* NEXUS_STORE_RELATION_H */
