@@ -10,6 +10,7 @@
 #ifndef NEXUS_SHARED_WAITERS_H
 #define NEXUS_SHARED_WAITERS_H
 
+#include "postgres.h"
 #include "protocol/uuid.h"
 
 /* ---- at server start ---- */
@@ -31,15 +32,19 @@ extern void nexus_waiters_disarm(void);
 extern bool nexus_waiters_sleep(long timeout_ms);
 
 /*
- * Publish database and current user of this backend, for a worker to check
- * who posts an execute frame (internals.md 5.12).
+ * Publish database and current user of this backend for one execute frame, so
+ * that a worker need not believe the frame (internals.md 5.12).
  */
-extern void nexus_waiters_publish_identity(void);
+extern void nexus_waiters_publish_identity(const NexusUuid *operation_id);
 
 /* ---- in a worker ---- */
 
-/* The published identity of a process; false where it has none. */
-extern bool nexus_waiters_identity(pid_t pid, Oid *database, Oid *role);
+/*
+ * Who a process was when it posted this operation; false where it published
+ * another one since (a frame left behind by an interrupted call, which must
+ * not run as whom the process is now) or none.
+ */
+extern bool nexus_waiters_identity(pid_t pid, const NexusUuid *operation_id, Oid *database, Oid *role);
 
 /* After a commit: wake who waits for one of these operations. */
 extern void nexus_waiters_wake(const NexusUuid *ids, int count);

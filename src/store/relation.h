@@ -5,7 +5,8 @@
  * What runs in user backends goes through here, because a plan made under a
  * caller's search_path would run the caller's operators (internals.md 7.1).
  * Tuples are built from the relation's own descriptor by column name, so a
- * library that is newer than the script says which column is missing.
+ * library that is newer than the script says which column is missing.  No
+ * privileges are checked and no triggers fire: these tables are ours.
  */
 #ifndef NEXUS_STORE_RELATION_H
 #define NEXUS_STORE_RELATION_H
@@ -20,9 +21,14 @@ extern Relation nexus_relation_open(const char *name, LOCKMODE lockmode);
 /* OID of nexus.<name>, InvalidOid where it is not there. */
 extern Oid	nexus_relation_oid(const char *name);
 
-/* A row being built: all columns NULL or their cheap default at first. */
+/* A row being built: all columns NULL or their constant default at first. */
 typedef struct NexusRow NexusRow;
 
+/*
+ * Start a row of an open relation; one at a time of each.  What is expensive
+ * about it is kept for the next row, also of later transactions.  Columns are
+ * found fastest when they are set in the table's order.
+ */
 extern NexusRow *nexus_row_create(Relation relation);
 extern void nexus_row_set(NexusRow *row, const char *column, Datum value);
 extern void nexus_row_set_null(NexusRow *row, const char *column);
@@ -41,11 +47,19 @@ extern void nexus_row_destroy(NexusRow *row);
 /*
  * The row of a primary key that starts with "key" (and "key2" where
  * its text is not NULL) as of now: what is committed or ours, by SnapshotSelf, without SIREAD locks
- * (PI-B3).  A palloc'd copy, detoasted, or NULL.
+ * (PI-B3).  A palloc'd copy, not detoasted, or NULL.  Needs and takes no
+ * snapshot.
  */
 extern HeapTuple nexus_relation_read(Relation relation, const char *index, Datum key, const char *key2);
 
-/* A column by name; raises where the table has none of that name. */
+/* The same by another snapshot, which must be active or registered. */
+extern HeapTuple nexus_relation_read_at(Relation relation, const char *index, Datum key, const char *key2,
+										Snapshot snapshot);
+
+/*
+ * A column by name, detoasted; raises where the table has none of that name.
+ * Needs an active snapshot for what may be out of line.
+ */
 extern Datum nexus_relation_get(Relation relation, HeapTuple tuple, const char *column, bool *isnull);
 
 #endif							/* NEXUS_STORE_RELATION_H */
