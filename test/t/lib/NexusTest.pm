@@ -1,0 +1,275 @@
+# NexusTest.pm
+#	  What the TAP tests share: servers with the extension, the scripted
+#	  handler, and polling.
+#
+#	my $node = nexus_node('main');
+#	my $handler = NexusTest::Handler->start;
+#	create_endpoint($node, 'hello', $handler);
+#	my $id = schedule($node, 'hello', 'async', { after => 50 });
+#	is(wait_closed($node, $id), 'succeeded', 'it came back');
+#
+# Everything waits by polling, for at most $PG_TEST_TIMEOUT_DEFAULT seconds.
+package NexusTest;
+
+use strict;
+use warnings;
+
+use Exporter 'import';
+use JSON::PP ();
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+use Time::HiRes qw(sleep time);
+
+our @EXPORT = qw(
+  nexus_node create_extension create_endpoint schedule state_of wait_state
+  wait_closed poll error_of nexus_pid wait_new_pid wait_running listener_port
+  is_alive json_of json_text quote
+);
+
+my $json = JSON::PP->new->utf8->canonical->allow_nonref;
+
+sub json_of { return $json->decode($_[0]); }
+sub json_text { return $json->encode($_[0]); }
+
+# An SQL literal.
+sub quote
+{
+	my ($value) = @_;
+	return 'NULL' unless defined $value;
+	$value =~ s/'/''/g;
+	return "'$value'";
+}
+
+# Wait until the block returns something true, and return that.
+sub poll
+{
+	my ($what, $check, $limit) = @_;
+	my $end = time() + ($limit || $PostgreSQL::Test::Utils::timeout_default);
+	while (1)
+	{
+		my $found = $check->();
+		return $found if $found;
+		last if time() > $end;
+		sleep 0.02;
+	}
+	diag("timed out waiting: $what");
+	return;
+}
+
+# A running server that has the extension in "postgres".
+#	conf => lines of postgresql.conf, init => arguments of init,
+#	fsync => 1 for real durability, extension => 0, start => 0
+sub nexus_node
+{
+	my ($name, %with) = @_;
+	my $node = PostgreSQL::Test::Cluster->new($name);
+	my $fsync = $with{fsync} ? 'on' : 'off';
+
+	$node->init(%{ $with{init} || {} });
+	$node->append_conf('postgresql.conf', <<"CONF");
+shared_preload_libraries = 'nexus_pg'
+nexus_pg.port = 0
+max_worker_processes = 20
+max_prepared_transactions = 10
+log_statement = none
+fsync = $fsync
+CONF
+	$node->append_conf('postgresql.conf', $with{conf}) if defined $with{conf};
+	return $node if exists $with{start} && !$with{start};
+	$node->start;
+	create_extension($node) unless exists $with{extension} && !$with{extension};
+	return $node;
+}
+
+# Create the extension and wait until this database's worker runs.
+sub create_extension
+{
+	my ($node, $database) = @_;
+	$database = 'postgres' unless defined $database;
+	$node->safe_psql($database, 'CREATE EXTENSION nexus_pg');
+	wait_running($node, $database);
+	return;
+}
+
+sub wait_running
+{
+	my ($node, $database) = @_;
+	$database = 'postgres' unless defined $database;
+	return poll("the worker of $database", sub {
+		my ($status, $out) = $node->psql($database,
+			"SELECT pid FROM nexus.workers WHERE kind = 'worker' AND database = current_database() AND state = 'running'");
+		return $status == 0 && $out;
+	});
+}
+
+# CREATE SERVER for a handler, or for any URL.  Options are quoted here;
+# retries are quick unless told otherwise.
+sub create_endpoint
+{
+	my ($node, $name, $to, %options) = @_;
+	my $database = delete $options{database} || 'postgres';
+	my %all = (
+		url => ref $to ? $to->url : $to,
+		retry_initial_interval => '50ms',
+		retry_max_interval => '200ms',
+		%options);
+	my $list = join ', ', map { "$_ " . quote($all{$_}) } grep { defined $all{$_} } sort keys %all;
+	$node->safe_psql($database, "CREATE SERVER $name FOREIGN DATA WRAPPER nexus OPTIONS ($list)");
+	return;
+}
+
+# Schedule an operation of the scripted handler and return its id.  Further
+# arguments are those of nexus.schedule; {database} and {service} stand apart.
+sub schedule
+{
+	my ($node, $endpoint, $operation, $input, %arguments) = @_;
+	my $database = delete $arguments{database} || 'postgres';
+	my $service = delete $arguments{service} || 'scripted';
+	my @list = map { quote($_) } ($endpoint, $service, $operation);
+	push @list, defined $input ? quote($json->encode($input)) : 'NULL';
+	push @list, map { "$_ => " . quote($arguments{$_}) } sort keys %arguments;
+	return $node->safe_psql($database, 'SELECT nexus.schedule(' . join(', ', @list) . ')');
+}
+
+sub state_of
+{
+	my ($node, $id, $database) = @_;
+	return $node->safe_psql($database || 'postgres', 'SELECT nexus.state(' . quote($id) . ')');
+}
+
+# Wait until the operation is in one of these states (a pattern).
+sub wait_state
+{
+	my ($node, $id, $pattern, $database) = @_;
+	my $state = '';
+	my $found = poll("state $pattern of $id", sub { $state = state_of($node, $id, $database); $state =~ /^(?:$pattern)$/ });
+	diag("it is $state") unless $found;
+	return $state;
+}
+
+sub wait_closed
+{
+	my ($node, $id, $database) = @_;
+	return wait_state($node, $id, 'succeeded|failed|canceled|timed_out|terminated', $database);
+}
+
+# Run SQL that is to fail: its SQLSTATE and all that was said.
+sub error_of
+{
+	my ($node, $sql, %with) = @_;
+	my ($status, $out, $err) = $node->psql(
+		$with{database} || 'postgres', "\\set VERBOSITY verbose\n$sql", on_error_stop => 1,
+		$with{user} ? (extra_params => [ '-U', $with{user} ]) : ());
+	my ($sqlstate) = $err =~ /(?:ERROR|FATAL):  (\w{5}):/;
+	return wantarray ? ($sqlstate || '', $err) : ($sqlstate || '');
+}
+
+# The pid of a process, kind as nexus.workers has it; undef while there is none.
+sub nexus_pid
+{
+	my ($node, $kind, $database) = @_;
+	my $where = $kind eq 'worker' ? 'AND database = current_database()' : '';
+	my $pid = $node->safe_psql($database || 'postgres',
+		"SELECT pid FROM nexus.workers WHERE kind = '$kind' AND state = 'running' $where");
+	return $pid || undef;
+}
+
+sub wait_new_pid
+{
+	my ($node, $kind, $old, $database) = @_;
+	return poll("another $kind than $old", sub {
+		my $pid = nexus_pid($node, $kind, $database);
+		return $pid && $pid != $old && $pid;
+	});
+}
+
+sub listener_port
+{
+	my ($node) = @_;
+	return poll('the port of the listener', sub {
+		$node->safe_psql('postgres', "SELECT port FROM nexus.workers WHERE kind = 'listener' AND state = 'running'");
+	});
+}
+
+# Is there such a process?
+sub is_alive
+{
+	my ($pid) = @_;
+	return -d "/proc/$pid";
+}
+
+# The scripted handler: test/peers/handler.py says what it can do.
+package NexusTest::Handler;
+
+use strict;
+use warnings;
+
+use File::Basename ();
+use HTTP::Tiny;
+use IO::Handle;
+use IPC::Open2 ();
+
+my $program = File::Basename::dirname(__FILE__) . '/../../peers/handler.py';
+
+# Options are its own, without dashes: port, cert, key, client_ca.
+sub start
+{
+	my ($class, %options) = @_;
+	my @arguments = map { (my $name = "--$_") =~ tr/_/-/; ($name, $options{$_}) } sort keys %options;
+	my $self = bless {
+		scheme => $options{cert} ? 'https' : 'http',
+		http => HTTP::Tiny->new(timeout => 30)
+	}, $class;
+
+	$self->{pid} = IPC::Open2::open2($self->{out}, $self->{in}, 'python3', $program, @arguments);
+	my $line = readline $self->{out};
+	die "the handler did not start\n" unless defined $line && $line =~ /^port (\d+) (\d+)/;
+	($self->{port}, $self->{control}) = ($1, $2);
+	return $self;
+}
+
+sub port { return $_[0]{port}; }
+sub pid { return $_[0]{pid}; }
+sub base { my ($self) = @_; return "$self->{scheme}://127.0.0.1:$self->{port}"; }
+sub url { return $_[0]->base . '/nexus'; }
+
+sub _ask
+{
+	my ($self, $method, $path, $script) = @_;
+	my $answer = $self->{http}->request($method, "http://127.0.0.1:$self->{control}$path",
+		{ content => defined $script ? NexusTest::json_text($script) : '' });
+	die "handler: $answer->{status} $answer->{content}\n" unless $answer->{success};
+	return NexusTest::json_of($answer->{content});
+}
+
+# All starts and cancels as they came: a list of hashes.
+sub log
+{
+	my ($self, %which) = @_;
+	my $query = join '&', map { "$_=$which{$_}" } sort keys %which;
+	return @{ $self->_ask('GET', "/log?$query")->{entries} };
+}
+
+sub callbacks { return @{ $_[0]->_ask('GET', '/callbacks')->{entries} }; }
+sub stats { return $_[0]->_ask('GET', '/stats'); }
+sub forget { return $_[0]->_ask('POST', '/forget'); }
+sub release { my ($self, %how) = @_; return $self->_ask('POST', '/release', \%how)->{released}; }
+sub complete { my ($self, $id, %how) = @_; return $self->_ask('POST', "/complete?request_id=$id", \%how)->{completed}; }
+
+# End it; every connection is closed by that.
+sub stop
+{
+	my ($self, $signal) = @_;
+	return unless $self->{pid};
+	kill $signal || 'TERM', $self->{pid};
+	waitpid $self->{pid}, 0;
+	close $self->{in};
+	close $self->{out};
+	delete $self->{pid};
+	return;
+}
+
+sub DESTROY { my ($self) = @_; local ($?, $!); $self->stop; return; }
+
+1;
