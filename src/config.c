@@ -54,10 +54,10 @@ nexus_config_check_callback_url(const char *url, NexusError *error)
 	if (!nexus_url_check_base(nexus_text_of(url), error))
 		return false;
 	if (strchr(url, '?') != NULL)
-		return nexus_error_set(error, "the base of callback URLs cannot have parameters");
+		return nexus_error_set(error, "URL of callbacks must not have parameters");
 	if (strlen(url) + CALLBACK_PATH_MAX > NEXUS_CALLBACK_URL_MAX)
-		return nexus_error_set(error, "the base of callback URLs is %zu bytes long, the limit is %d",
-							   strlen(url), NEXUS_CALLBACK_URL_MAX - CALLBACK_PATH_MAX);
+		return nexus_error_set(error, "URL of callbacks must not be longer than %d bytes",
+							   NEXUS_CALLBACK_URL_MAX - CALLBACK_PATH_MAX);
 	return true;
 }
 
@@ -103,14 +103,14 @@ define_allow_to_listen_addresses(void)
 							 &nexus_allow_link_local,
 							 false,
 							 PGC_SIGHUP, 0,
-							 /* check, assign, show */ NULL, NULL, NULL);
+							 NULL, NULL, NULL);
 
 	/* The one setting of users: how long they wait concerns only them. */
 	DefineCustomIntVariable("nexus_pg.await_timeout",
 							"Sets how long await and execute wait where the call does not say.",
 							"Zero waits without limit.",
 							&nexus_await_timeout,
-							nexus_await_timeout, /* min */ 0, /* max */ INT_MAX,
+							nexus_await_timeout, 0, INT_MAX,
 							PGC_USERSET, GUC_UNIT_MS,
 							NULL, NULL, NULL);
 

@@ -25,7 +25,7 @@ extern int	nexus_max_token_length; /* bytes */
 extern int	nexus_port;			/* 0 = any free one */
 extern int	nexus_request_deadline; /* ms */
 extern int	nexus_retention;	/* seconds; 0 = for ever */
-extern int	nexus_synchronous_commit;	/* SYNCHRONOUS_COMMIT_ON or _LOCAL_FLUSH */
+extern int	nexus_synchronous_commit;	/* a SyncCommitLevel */
 
 /* Define the settings and reserve their prefix; called once, by _PG_init. */
 extern void nexus_config_define(void);

@@ -74,13 +74,11 @@ parse_json(const char *json)
 static bool
 add_header(NexusHeaders *headers, NexusText name, NexusText value, NexusError *error)
 {
-	/* Authorization is the mapping's to set, if not the caller's. */
-	bool		is_allowed = nexus_headers_is_allowed_for_caller(name) ||
-		nexus_text_equal_fold(name, nexus_text_of("Authorization"));
-
 	if (!nexus_headers_check(name, value, error))
 		return false;
-	if (!is_allowed)
+	/* Authorization is the mapping's to set, if not the caller's. */
+	if (!nexus_headers_is_allowed_for_caller(name) &&
+		!nexus_text_equal_fold(name, nexus_text_of("Authorization")))
 		return nexus_error_set(error, "header \"%.*s\" cannot be set", (int) name.len, name.data);
 	if (!nexus_headers_add(headers, name, value))
 		return nexus_error_set(error, "the headers are larger than nexus_pg.max_header_size");
@@ -106,7 +104,8 @@ nexus_endpoint_parse_headers(const char *json, NexusHeaders *headers, NexusError
 		if (token == WJB_KEY)
 			name = nexus_text_make(item.val.string.val, item.val.string.len);
 		else if (item.type != jbvString)
-			return nexus_error_set(error, "the value of header \"%.*s\" is not a string", (int) name.len, name.data);
+			return nexus_error_set(error, "the value of header \"%.*s\" is not a string",
+								   (int) name.len, name.data);
 		else if (!add_header(headers, name, nexus_text_make(item.val.string.val, item.val.string.len), error))
 			return false;
 	}
@@ -231,11 +230,12 @@ read_credential_option(NexusCredentials *credentials, DefElem *option, char **re
 static HeapTuple
 search_mapping(Oid server, Oid role)
 {
-	HeapTuple	tuple = SearchSysCache2(USERMAPPINGUSERSERVER, ObjectIdGetDatum(role), ObjectIdGetDatum(server));
+	Datum		key = ObjectIdGetDatum(server);
+	HeapTuple	tuple = SearchSysCache2(USERMAPPINGUSERSERVER, ObjectIdGetDatum(role), key);
 
 	/* PUBLIC's mapping is that of role 0. */
 	if (!HeapTupleIsValid(tuple))
-		tuple = SearchSysCache2(USERMAPPINGUSERSERVER, ObjectIdGetDatum(InvalidOid), ObjectIdGetDatum(server));
+		tuple = SearchSysCache2(USERMAPPINGUSERSERVER, ObjectIdGetDatum(InvalidOid), key);
 	return tuple;
 }
 

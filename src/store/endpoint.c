@@ -8,8 +8,10 @@
 
 #include "access/genam.h"
 #include "access/htup_details.h"
+#include "access/reloptions.h"
 #include "access/table.h"
 #include "catalog/pg_foreign_server.h"
+#include "catalog/pg_user_mapping.h"
 #include "commands/defrem.h"
 #include "compat.h"
 #include "config.h"
@@ -19,6 +21,7 @@
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/datetime.h"
+#include "utils/rel.h"
 #include "utils/syscache.h"
 #include "utils/varlena.h"
 
@@ -193,16 +196,77 @@ nexus_endpoint_has_usage(Oid server, Oid role)
 	if (!SearchSysCacheExists1(FOREIGNSERVEROID, ObjectIdGetDatum(server)) ||
 		!SearchSysCacheExists1(AUTHOID, ObjectIdGetDatum(role)))
 		return false;
-	return nexus_compat_server_aclcheck(server, role, ACL_USAGE) == ACLCHECK_OK;
+	return nexus_server_aclcheck(server, role, ACL_USAGE) == ACLCHECK_OK;
 }
 
 void
 nexus_endpoint_check_usage(const NexusEndpoint *endpoint, Oid role)
 {
-	AclResult	result = nexus_compat_server_aclcheck(endpoint->server, role, ACL_USAGE);
+	AclResult	result = nexus_server_aclcheck(endpoint->server, role, ACL_USAGE);
 
 	if (result != ACLCHECK_OK)
 		aclcheck_error(result, OBJECT_FOREIGN_SERVER, endpoint->name);
+}
+
+/* Whether an option of a tuple's column has just this value. */
+static bool
+tuple_has_option(HeapTuple tuple, AttrNumber column, TupleDesc descriptor, const char *name, const char *value)
+{
+	bool		is_null;
+	Datum		options = heap_getattr(tuple, column, descriptor, &is_null);
+	ListCell   *cell;
+
+	if (is_null)
+		return false;
+	foreach(cell, untransformRelOptions(options))
+	{
+		DefElem    *option = lfirst(cell);
+
+		if (strcmp(option->defname, name) == 0 && strcmp(defGetString(option), value) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* Whether a server is an endpoint that a role owns. */
+static bool
+is_endpoint_of(Oid server_id, Oid wrapper, Oid role)
+{
+	HeapTuple	tuple = SearchSysCache1(FOREIGNSERVEROID, ObjectIdGetDatum(server_id));
+	bool		is_endpoint;
+
+	if (!HeapTupleIsValid(tuple))
+		return false;
+	is_endpoint = ((Form_pg_foreign_server) GETSTRUCT(tuple))->srvfdw == wrapper;
+	ReleaseSysCache(tuple);
+	return is_endpoint && nexus_server_ownercheck(server_id, role);
+}
+
+bool
+nexus_endpoint_owner_has_option(Oid catalog, Oid role, const char *name, const char *value)
+{
+	Oid			wrapper = get_foreign_data_wrapper_oid(NEXUS_WRAPPER_NAME, true);
+	bool		is_server = catalog == ForeignServerRelationId;
+	AttrNumber	column = is_server ? Anum_pg_foreign_server_srvoptions : Anum_pg_user_mapping_umoptions;
+	Relation	relation = table_open(catalog, AccessShareLock);
+	SysScanDesc scan = systable_beginscan(relation, InvalidOid, false, NULL, 0, NULL);
+	HeapTuple	tuple;
+	bool		is_found = false;
+
+	while (!is_found && HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		Oid			server_id;
+
+		if (is_server)
+			server_id = ((Form_pg_foreign_server) GETSTRUCT(tuple))->oid;
+		else
+			server_id = ((Form_pg_user_mapping) GETSTRUCT(tuple))->umserver;
+		is_found = is_endpoint_of(server_id, wrapper, role) &&
+			tuple_has_option(tuple, column, RelationGetDescr(relation), name, value);
+	}
+	systable_endscan(scan);
+	table_close(relation, AccessShareLock);
+	return is_found;
 }
 
 /* {address}:{port} of the listener as this machine reaches it. */

@@ -69,4 +69,10 @@ extern bool nexus_endpoint_callback_base(const NexusEndpoint *endpoint, int list
 /* Milliseconds of an interval ('10s', '1 day'; a month is 30 days). */
 extern bool nexus_endpoint_parse_interval(const char *text, int64 *ms);
 
+/*
+ * Whether an endpoint that a role owns or (catalog UserMappingRelationId) a
+ * user mapping of such an endpoint has an option with just this value.
+ */
+extern bool nexus_endpoint_owner_has_option(Oid catalog, Oid role, const char *name, const char *value);
+
 #endif							/* NEXUS_STORE_ENDPOINT_H */
