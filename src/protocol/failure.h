@@ -13,6 +13,9 @@
 
 #define NEXUS_FAILURE_MAX_DEPTH 100 /* of JSON; deeper ones are not read */
 
+/* For the buffers of callers: ASCII escapes make a body up to six times as long. */
+#define NEXUS_FAILURE_MAX_BYTES (128 * 1024 * 1024)
+
 typedef enum NexusFailureKind
 {
 	NEXUS_FAILURE_PLAIN,		/* any other Failure object */
@@ -37,6 +40,8 @@ typedef enum NexusOperationError
 /* What a decoded Failure says of itself. */
 typedef struct NexusFailureInfo
 {
+	bool		is_parsed;		/* JSON of the right shape, whatever else is
+								 * wrong */
 	NexusFailureKind kind;
 	char		type[64];		/* handler error type, "BAD_REQUEST"; else "" */
 	NexusRetryable retryable;	/* retryableOverride of a handler error */
@@ -49,6 +54,20 @@ typedef struct NexusFailureInfo
  * the two nexus types without an object as details (section 2.3).
  */
 extern bool nexus_failure_decode(NexusText json, NexusFailureInfo *info, NexusBuffer *out, NexusError *error);
+
+/*
+ * Read the failure of an operation that did not succeed and append it to "out"
+ * as an OperationError: one that is an OperationError already stays, without
+ * the marker "unwrap-error", anything else becomes the cause of a new one.
+ * *state comes in as what the headers say and goes out as what holds: details
+ * of an OperationError win unless "is_header_stronger".  False as for
+ * nexus_failure_decode, and where no state is known.
+ */
+extern bool nexus_failure_decode_outcome(NexusText json, bool is_header_stronger,
+										 NexusOperationError *state, NexusBuffer *out, NexusError *error);
+
+/* The state that a Nexus-Operation-State header names; NONE for any other value. */
+extern NexusOperationError nexus_failure_state_of_name(NexusText name);
 
 /*
  * Append a HandlerError: type, message, optional override, optional cause

@@ -31,6 +31,9 @@ typedef struct NexusPayload
  */
 extern void nexus_payload_classify(const NexusHeaders *headers, NexusText body, NexusPayload *payload);
 
+/* Whether the media type of Content-Type is application/json, whatever its parameters. */
+extern bool nexus_payload_has_json_type(const NexusHeaders *headers);
+
 #define NEXUS_PAYLOAD_MAX_JSON_DEPTH 1000
 
 /*

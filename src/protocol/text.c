@@ -89,3 +89,36 @@ nexus_text_to_int64(NexusText text, int64_t *value)
 	*value = result;
 	return true;
 }
+
+size_t
+nexus_text_utf8_length(NexusText text)
+{
+	const unsigned char *p = (const unsigned char *) text.data;
+	size_t		len;
+	unsigned char low = 0x80;	/* bounds of the second byte */
+	unsigned char high = 0xbf;
+
+	if (p[0] < 0x80)
+		return 1;
+	if (p[0] < 0xc2 || p[0] > 0xf4)
+		return 0;
+	len = p[0] < 0xe0 ? 2 : p[0] < 0xf0 ? 3 : 4;
+	if (text.len < len)
+		return 0;
+	if (p[0] == 0xe0)
+		low = 0xa0;				/* less would be overlong */
+	else if (p[0] == 0xed)
+		high = 0x9f;			/* more would be a surrogate */
+	else if (p[0] == 0xf0)
+		low = 0x90;				/* less would be overlong */
+	else if (p[0] == 0xf4)
+		high = 0x8f;			/* more would be beyond U+10FFFF */
+	if (p[1] < low || p[1] > high)
+		return 0;
+	for (size_t i = 2; i < len; i++)
+	{
+		if ((p[i] & 0xc0) != 0x80)
+			return 0;
+	}
+	return len;
+}

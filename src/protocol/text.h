@@ -55,4 +55,10 @@ extern NexusText nexus_text_cut(NexusText text, char separator, NexusText *rest)
 /* A decimal number without sign or blanks; false when it is none or too big. */
 extern bool nexus_text_to_int64(NexusText text, int64_t *value);
 
+/*
+ * Bytes of the UTF-8 character at the start of a text that is not empty; 0
+ * where there is none (cut off, overlong, a surrogate, beyond U+10FFFF).
+ */
+extern size_t nexus_text_utf8_length(NexusText text);
+
 #endif							/* NEXUS_PROTOCOL_TEXT_H */

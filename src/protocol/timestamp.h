@@ -20,7 +20,10 @@ extern bool nexus_timestamp_parse_rfc3339(NexusText text, int64_t *unix_us);
 
 #define NEXUS_TIMESTAMP_MAX_LEN 40	/* a formatted time and its NUL */
 
-/* UTC with Z; the fraction has 0, 3, 6 or 9 digits, as many as are needed. */
+/*
+ * UTC with Z; the fraction has 0, 3, 6 or 9 digits, as many as are needed.
+ * Times beyond the years 1 to 9999 become the nearest that has a text.
+ */
 extern void nexus_timestamp_format_rfc3339(int64_t unix_seconds, int32_t nanoseconds, char *out);
 
 #endif							/* NEXUS_PROTOCOL_TIMESTAMP_H */
