@@ -210,7 +210,8 @@ nexus_endpoint_check_usage(const NexusEndpoint *endpoint, Oid role)
 
 /* Whether an option of a tuple's column has just this value. */
 static bool
-tuple_has_option(HeapTuple tuple, AttrNumber column, TupleDesc descriptor, const char *name, const char *value)
+tuple_has_option(HeapTuple tuple, AttrNumber column, TupleDesc descriptor,
+				 const char *name, const char *value)
 {
 	bool		is_null;
 	Datum		options = heap_getattr(tuple, column, descriptor, &is_null);
