@@ -1,0 +1,159 @@
+"""A Temporal worker whose Nexus service, HelloService, is what the demo calls.
+
+    worker.py ADDRESS NAMESPACE TASK_QUEUE
+
+Operations: Echo (answers at once), Flaky (fails twice for each request id),
+and four that are workflows whose id is the request id: SayHello, Sleep (until
+canceled or so many seconds), Fail, Wait (until it gets the signal "release").
+"""
+import asyncio
+import collections
+import dataclasses
+import datetime
+import enum
+import signal
+import sys
+
+import nexusrpc
+import nexusrpc.handler
+from temporalio import nexus, workflow
+from temporalio.client import Client
+from temporalio.exceptions import ApplicationError
+from temporalio.worker import Worker
+
+FLAKY_FAILURES = 2
+MAX_CONCURRENT = 500
+
+
+@dataclasses.dataclass
+class Message:
+    Message: str
+
+
+class SpokenLanguage(str, enum.Enum):
+    EN = "En"
+    FR = "Fr"
+    DE = "De"
+    ES = "Es"
+    TR = "Tr"
+
+
+GREETINGS = {
+    SpokenLanguage.EN: "Hello {} 👋",
+    SpokenLanguage.FR: "Bonjour {} 👋",
+    SpokenLanguage.DE: "Hallo {} 👋",
+    SpokenLanguage.ES: "¡Hola! {} 👋",
+    SpokenLanguage.TR: "Merhaba {} 👋",
+}
+
+
+@dataclasses.dataclass
+class Greeting:
+    Name: str
+    Language: SpokenLanguage = SpokenLanguage.EN
+
+
+@dataclasses.dataclass
+class Duration:
+    Seconds: float = 3600
+
+
+@workflow.defn
+class SayHelloWorkflow:
+    @workflow.run
+    async def run(self, greeting: Greeting) -> Message:
+        return Message(GREETINGS[greeting.Language].format(greeting.Name))
+
+
+@workflow.defn
+class SleepWorkflow:
+    @workflow.run
+    async def run(self, duration: Duration) -> Message:
+        await workflow.sleep(datetime.timedelta(seconds=duration.Seconds))
+        return Message(f"slept for {duration.Seconds:g} s")
+
+
+@workflow.defn
+class FailWorkflow:
+    @workflow.run
+    async def run(self, message: Message) -> Message:
+        raise ApplicationError(message.Message, type="Refused", non_retryable=True)
+
+
+@workflow.defn
+class WaitWorkflow:
+    def __init__(self) -> None:
+        self.is_released = False
+
+    @workflow.run
+    async def run(self, message: Message) -> Message:
+        await workflow.wait_condition(lambda: self.is_released)
+        return message
+
+    @workflow.signal
+    def release(self) -> None:
+        self.is_released = True
+
+
+@nexusrpc.service
+class HelloService:
+    Echo: nexusrpc.Operation[Message, Message]
+    Flaky: nexusrpc.Operation[Message, Message]
+    SayHello: nexusrpc.Operation[Greeting, Message]
+    Sleep: nexusrpc.Operation[Duration, Message]
+    Fail: nexusrpc.Operation[Message, Message]
+    Wait: nexusrpc.Operation[Message, Message]
+
+
+@nexusrpc.handler.service_handler(service=HelloService)
+class HelloHandler:
+    def __init__(self) -> None:
+        self.attempts: collections.Counter[str] = collections.Counter()
+
+    @nexusrpc.handler.sync_operation
+    async def Echo(self, ctx: nexusrpc.handler.StartOperationContext, message: Message) -> Message:
+        return message
+
+    @nexusrpc.handler.sync_operation
+    async def Flaky(self, ctx: nexusrpc.handler.StartOperationContext, message: Message) -> Message:
+        self.attempts[ctx.request_id] += 1
+        if self.attempts[ctx.request_id] <= FLAKY_FAILURES:
+            raise nexusrpc.HandlerError("not yet", type=nexusrpc.HandlerErrorType.UNAVAILABLE)
+        return message
+
+    @nexus.workflow_run_operation
+    async def SayHello(self, ctx: nexus.WorkflowRunOperationContext,
+                       greeting: Greeting) -> nexus.WorkflowHandle[Message]:
+        return await ctx.start_workflow(SayHelloWorkflow.run, greeting, id=ctx.request_id)
+
+    @nexus.workflow_run_operation
+    async def Sleep(self, ctx: nexus.WorkflowRunOperationContext,
+                    duration: Duration) -> nexus.WorkflowHandle[Message]:
+        return await ctx.start_workflow(SleepWorkflow.run, duration, id=ctx.request_id)
+
+    @nexus.workflow_run_operation
+    async def Fail(self, ctx: nexus.WorkflowRunOperationContext,
+                   message: Message) -> nexus.WorkflowHandle[Message]:
+        return await ctx.start_workflow(FailWorkflow.run, message, id=ctx.request_id)
+
+    @nexus.workflow_run_operation
+    async def Wait(self, ctx: nexus.WorkflowRunOperationContext,
+                   message: Message) -> nexus.WorkflowHandle[Message]:
+        return await ctx.start_workflow(WaitWorkflow.run, message, id=ctx.request_id)
+
+
+async def main(address: str, namespace: str, task_queue: str) -> None:
+    client = await Client.connect(address, namespace=namespace)
+    stopped = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+    async with Worker(
+            client, task_queue=task_queue, nexus_service_handlers=[HelloHandler()],
+            workflows=[SayHelloWorkflow, SleepWorkflow, FailWorkflow, WaitWorkflow],
+            max_cached_workflows=MAX_CONCURRENT):
+        print("polling", flush=True)
+        await stopped.wait()
+
+
+if __name__ == "__main__":
+    asyncio.run(main(*sys.argv[1:]))
