@@ -35,7 +35,11 @@ extern bool nexus_incarnation_is_copy(void);
 /* Key of any incarnation of the table, ours or adopted; for checking tokens. */
 extern bool nexus_incarnation_key(const NexusUuid *id, int32 key_number, uint8 key[32]);
 
-/* HMAC-SHA256 by PostgreSQL's own code; arg is a const NexusIncarnation *. */
+/*
+ * HMAC-SHA256 by PostgreSQL's own code; arg is a const NexusIncarnation *.  With
+ * that incarnation's key number it works outside of a transaction too, with
+ * another one the table is read (false where no transaction is open).
+ */
 extern bool nexus_incarnation_mac(void *arg, int32_t key_number, const uint8_t message[32],
 								  uint8_t mac[NEXUS_TOKEN_MAC_LEN]);
 

@@ -51,6 +51,12 @@ typedef struct NexusNewOperation
 	bool		input_is_json;
 } NexusNewOperation;
 
+/*
+ * A new id of an operation or request: a UUIDv7 greater than the last one of
+ * this backend.
+ */
+extern void nexus_operation_new_id(NexusUuid *id);
+
 /* Insert it in the caller's transaction, with that transaction's id. */
 extern void nexus_operation_insert(const NexusNewOperation *operation);
 
@@ -60,7 +66,8 @@ extern TimestampTz nexus_operation_deadline(NexusState state, TimestampTz schedu
 
 /* An interval column of this many microseconds; days are split off. */
 extern Interval *nexus_operation_interval(int64 microseconds);
-/* And back: a month is 30 days. */
+
+/* And back: a month is 30 days, and what does not fit is the nearest that does. */
 extern int64 nexus_operation_interval_us(const Interval *interval);
 
 /* What a reader needs of an operation; palloc'd, detoasted. */
@@ -85,5 +92,11 @@ typedef struct NexusOperationRow
 
 /* As of now, whatever the isolation level; NULL where there is none. */
 extern NexusOperationRow *nexus_operation_read(const NexusUuid *id);
+
+/*
+ * Only the state, which takes no snapshot where the operation is found, so
+ * that a sleeper need not hold one.  False where there is no such operation.
+ */
+extern bool nexus_operation_read_state(const NexusUuid *id, NexusState *state);
 
 #endif							/* NEXUS_STORE_OPERATION_H */

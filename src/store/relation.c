@@ -345,7 +345,7 @@ nexus_relation_read_at(Relation relation, const char *index, Datum key, const ch
 	if (HeapTupleIsValid(tuple))
 		tuple = heap_copytuple(tuple);
 	systable_endscan(scan);
-	index_close(index_relation, NoLock);
+	index_close(index_relation, AccessShareLock);
 	return tuple;
 }
 
