@@ -133,7 +133,6 @@ CREATE TABLE nexus.incarnation (
 
 CREATE TABLE nexus.endpoint_stat (
     endpoint text NOT NULL,
-    scheduled bigint NOT NULL DEFAULT 0,
     attempts bigint NOT NULL DEFAULT 0,
     attempt_failures bigint NOT NULL DEFAULT 0,
     attempt_time double precision NOT NULL DEFAULT 0,
@@ -338,9 +337,13 @@ LEFT JOIN (
     FROM nexus.operation o WHERE o.close_time IS NULL GROUP BY o.endpoint
 ) c ON c.endpoint = e.endpoint;
 
+-- what was ever scheduled is what has closed and what is open: exact across crashes, and free to count
 CREATE VIEW nexus.stat_endpoints WITH (security_barrier) AS
-SELECT s.endpoint, s.scheduled, s.attempts, s.attempt_failures, s.attempt_time, s.started, s.succeeded, s.failed,
-    s.canceled, s.timed_out, s.terminated, s.schedule_to_close_time, s.stats_reset
+SELECT s.endpoint,
+    s.succeeded + s.failed + s.canceled + s.timed_out + s.terminated
+        + (SELECT count(*) FROM nexus.operation o WHERE o.close_time IS NULL AND o.endpoint = s.endpoint) AS scheduled,
+    s.attempts, s.attempt_failures, s.attempt_time, s.started, s.succeeded, s.failed, s.canceled, s.timed_out,
+    s.terminated, s.schedule_to_close_time, s.stats_reset
 FROM nexus.endpoint_stat s
 LEFT JOIN pg_foreign_server f ON f.srvname = s.endpoint::name
 WHERE pg_has_role('pg_monitor', 'USAGE') OR has_server_privilege(f.oid, 'USAGE');

@@ -173,7 +173,7 @@ set_timeout(NexusRow *row, const char *column, int64 microseconds)
 
 /* In the order of the table's columns. */
 static void
-set_columns(NexusRow *row, const NexusNewOperation *operation)
+set_columns(NexusRow *row, const NexusNewOperation *operation, bool has_xid)
 {
 	TimestampTz deadline = nexus_operation_deadline(NEXUS_STATE_SCHEDULED, operation->scheduled_time, 0,
 													operation->schedule_to_close_timeout,
@@ -181,7 +181,8 @@ set_columns(NexusRow *row, const NexusNewOperation *operation)
 													operation->start_to_close_timeout);
 
 	nexus_row_set(row, "id", PointerGetDatum(&operation->id));
-	nexus_row_set(row, "xid", FullTransactionIdGetDatum(GetTopFullTransactionId()));
+	if (has_xid)
+		nexus_row_set(row, "xid", FullTransactionIdGetDatum(GetTopFullTransactionId()));
 	nexus_row_set(row, "incarnation", PointerGetDatum(&operation->incarnation));
 	set_string(row, "endpoint", operation->endpoint);
 	set_string(row, "service", operation->service);
@@ -211,10 +212,24 @@ nexus_operation_insert(const NexusNewOperation *operation)
 	Relation	relation = nexus_relation_open(OPERATION_TABLE, RowExclusiveLock);
 	NexusRow   *row = nexus_row_create(relation);
 
-	set_columns(row, operation);
+	set_columns(row, operation, true);
 	nexus_row_insert(row);
 	nexus_row_destroy(row);
 	table_close(relation, NoLock);
+}
+
+bool
+nexus_operation_insert_executed(const NexusNewOperation *operation)
+{
+	Relation	relation = nexus_relation_open(OPERATION_TABLE, RowExclusiveLock);
+	NexusRow   *row = nexus_row_create(relation);
+	bool		is_new;
+
+	set_columns(row, operation, false);
+	is_new = nexus_row_insert_if_new(row);
+	nexus_row_destroy(row);
+	table_close(relation, NoLock);
+	return is_new;
 }
 
 /*

@@ -60,6 +60,12 @@ extern void nexus_operation_new_id(NexusUuid *id);
 /* Insert it in the caller's transaction, with that transaction's id. */
 extern void nexus_operation_insert(const NexusNewOperation *operation);
 
+/*
+ * The worker's insert for execute(): without a transaction id, since it is in
+ * memory already.  False where the operation is there: it was posted twice.
+ */
+extern bool nexus_operation_insert_executed(const NexusNewOperation *operation);
+
 /* The time at which an open operation times out; DT_NOEND for never. */
 extern TimestampTz nexus_operation_deadline(NexusState state, TimestampTz scheduled_time, TimestampTz started_time,
 											int64 schedule_to_close, int64 schedule_to_start, int64 start_to_close);

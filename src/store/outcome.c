@@ -1,0 +1,361 @@
+/*
+ * outcome.c
+ *	  A group of outcomes written with a few array statements.
+ *
+ * Order inside of a group: inserts, progress, close, cancellations, so that a
+ * start and a completion that meet in one group both leave their mark.
+ */
+#include "postgres.h"
+
+#include "store/outcome.h"
+
+#include "catalog/pg_type.h"
+#include "store/attempt.h"
+#include "store/outcome_arrays.h"
+#include "store/result.h"
+#include "store/stat.h"
+#include "store/transaction.h"
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+
+#define EACH(name) "pg_catalog.unnest(" name ")"
+
+/* The outcomes of one kind, in the order in which they came. */
+static NexusOutcome **
+select_kind(NexusOutcome *const *outcomes, int count, NexusOutcomeKind kind, int *selected)
+{
+	NexusOutcome **list = palloc(sizeof(NexusOutcome *) * (count + 1));
+
+	*selected = 0;
+	for (int i = 0; i < count; i++)
+		if (outcomes[i]->kind == kind)
+			list[(*selected)++] = outcomes[i];
+	return list;
+}
+
+static int
+compare_ids(const void *a, const void *b)
+{
+	return memcmp(&(*(NexusOutcome *const *) a)->id, &(*(NexusOutcome *const *) b)->id, sizeof(NexusUuid));
+}
+
+static NexusOutcome *
+find_by_id(NexusOutcome **sorted, int count, const NexusUuid *id)
+{
+	NexusOutcome wanted;
+	NexusOutcome *key = &wanted;
+	NexusOutcome **found;
+
+	wanted.id = *id;
+	found = bsearch(&key, sorted, count, sizeof(NexusOutcome *), compare_ids);
+	return found == NULL ? NULL : *found;
+}
+
+static void
+apply_inserts(NexusOutcome *const *outcomes, int count)
+{
+	for (int i = 0; i < count; i++)
+		if (outcomes[i]->kind == NEXUS_OUTCOME_INSERT)
+		{
+			nexus_operation_insert_executed(outcomes[i]->insert);
+			outcomes[i]->disposition = NEXUS_DISPOSITION_APPLIED;
+		}
+}
+
+/* Mark as applied what a statement returned; column 1 is the id. */
+static void
+mark_returned(NexusOutcome **sorted, int count, void (*note) (NexusOutcome *outcome, const NexusResultRow *row))
+{
+	SPITupleTable *table = SPI_tuptable;
+
+	for (uint64 i = 0; i < table->numvals; i++)
+	{
+		NexusResultRow row = {table->vals[i], table->tupdesc};
+		NexusOutcome *outcome;
+		NexusUuid	id;
+
+		nexus_result_uuid(&row, 1, &id);
+		outcome = find_by_id(sorted, count, &id);
+		outcome->disposition = NEXUS_DISPOSITION_APPLIED;
+		if (note != NULL)
+			note(outcome, &row);
+	}
+	SPI_freetuptable(table);
+}
+
+static void
+note_cancel_pending(NexusOutcome *outcome, const NexusResultRow *row)
+{
+	const char *cancellation = nexus_result_text(row, 2);
+
+	outcome->is_cancel_pending = outcome->state == NEXUS_STATE_STARTED
+		&& cancellation != NULL && strcmp(cancellation, "requested") == 0;
+}
+
+static void
+apply_progress(NexusOutcome *const *outcomes, int count)
+{
+	static SPIPlanPtr plan = NULL;
+	static const Oid types[] = {UUIDARRAYOID, TEXTARRAYOID, INT4ARRAYOID, TIMESTAMPTZARRAYOID, TEXTARRAYOID,
+		TIMESTAMPTZARRAYOID, TIMESTAMPTZARRAYOID, JSONBARRAYOID, TIMESTAMPTZARRAYOID, JSONBARRAYOID};
+	NexusOutcomeArrays *arrays;
+	int			n;
+	NexusOutcome **list = select_kind(outcomes, count, NEXUS_OUTCOME_PROGRESS, &n);
+
+	if (n == 0)
+		return;
+	nexus_transaction_plan(&plan,
+						   "UPDATE nexus.operation AS o SET state = u.state, attempt = u.attempt, "
+						   "started_time = u.started_time, operation_token = u.token, "
+						   "last_attempt_complete_time = u.complete_time, next_attempt_schedule_time = u.next_time, "
+						   "last_attempt_failure = u.failure, deadline = u.deadline, "
+						   "links = COALESCE(u.links, o.links) "
+						   "FROM ROWS FROM (" EACH("$1") ", " EACH("$2") ", " EACH("$3") ", " EACH("$4") ", " EACH("$5") ", "
+						   EACH("$6") ", " EACH("$7") ", " EACH("$8") ", " EACH("$9") ", " EACH("$10") ") "
+						   "AS u (id, state, attempt, started_time, token, complete_time, next_time, failure, deadline, links) "
+						   "WHERE o.id OPERATOR(pg_catalog.=) u.id AND o.close_time IS NULL "
+						   "AND o.state OPERATOR(pg_catalog.<>) 'started' "
+						   "RETURNING o.id, o.cancellation_state", lengthof(types), types);
+	arrays = nexus_outcome_arrays_create(list, n, lengthof(types));
+	nexus_outcome_arrays_id(arrays, 0);
+	nexus_outcome_arrays_state(arrays, 1);
+	NEXUS_OUTCOME_INT(arrays, 2, attempt);
+	NEXUS_OUTCOME_TIME(arrays, 3, started_time);
+	NEXUS_OUTCOME_TEXT(arrays, 4, operation_token);
+	NEXUS_OUTCOME_TIME(arrays, 5, last_attempt_complete_time);
+	NEXUS_OUTCOME_TIME(arrays, 6, next_attempt_schedule_time);
+	NEXUS_OUTCOME_JSONB(arrays, 7, failure);
+	NEXUS_OUTCOME_TIME(arrays, 8, deadline);
+	NEXUS_OUTCOME_JSONB(arrays, 9, links);
+	nexus_transaction_execute(plan, nexus_outcome_arrays_values(arrays), NULL, SPI_OK_UPDATE_RETURNING);
+	qsort(list, n, sizeof(NexusOutcome *), compare_ids);
+	mark_returned(list, n, note_cancel_pending);
+}
+
+static void
+note_closed(NexusOutcome *outcome, const NexusResultRow *row)
+{
+	nexus_stat_count_closed(nexus_result_text(row, 2), outcome->state,
+							outcome->close_time - nexus_result_time(row, 3, outcome->close_time));
+}
+
+static void
+apply_close(NexusOutcome **list, int n)
+{
+	static SPIPlanPtr plan = NULL;
+	static const Oid types[] = {UUIDARRAYOID, TEXTARRAYOID, INT4ARRAYOID, TIMESTAMPTZARRAYOID, TIMESTAMPTZARRAYOID,
+		TIMESTAMPTZARRAYOID, TEXTARRAYOID, BYTEAARRAYOID, TEXTARRAYOID, BOOLARRAYOID, JSONBARRAYOID, JSONBARRAYOID,
+	TIMESTAMPTZARRAYOID};
+	NexusOutcomeArrays *arrays;
+
+	nexus_transaction_plan(&plan,
+						   "UPDATE nexus.operation AS o SET state = u.state, "
+						   "attempt = CASE WHEN u.attempt OPERATOR(pg_catalog.>) o.attempt THEN u.attempt ELSE o.attempt END, "
+						   "close_time = u.close_time, started_time = COALESCE(o.started_time, u.started_time), "
+						   "last_attempt_complete_time = COALESCE(u.complete_time, o.last_attempt_complete_time), "
+						   "next_attempt_schedule_time = NULL, operation_token = COALESCE(o.operation_token, u.token), "
+						   "result = u.result, result_content_type = u.content_type, result_is_json = u.is_json, "
+						   "failure = u.failure, links = COALESCE(o.links, u.links), "
+						   "handler_close_time = u.handler_close_time "
+						   "FROM ROWS FROM (" EACH("$1") ", " EACH("$2") ", " EACH("$3") ", " EACH("$4") ", " EACH("$5") ", "
+						   EACH("$6") ", " EACH("$7") ", " EACH("$8") ", " EACH("$9") ", " EACH("$10") ", " EACH("$11") ", "
+						   EACH("$12") ", " EACH("$13") ") AS u (id, state, attempt, close_time, started_time, complete_time, "
+						   "token, result, content_type, is_json, failure, links, handler_close_time) "
+						   "WHERE o.id OPERATOR(pg_catalog.=) u.id AND o.close_time IS NULL "
+						   "RETURNING o.id, o.endpoint, o.scheduled_time", lengthof(types), types);
+	arrays = nexus_outcome_arrays_create(list, n, lengthof(types));
+	nexus_outcome_arrays_id(arrays, 0);
+	nexus_outcome_arrays_state(arrays, 1);
+	NEXUS_OUTCOME_INT(arrays, 2, attempt);
+	NEXUS_OUTCOME_TIME(arrays, 3, close_time);
+	NEXUS_OUTCOME_TIME(arrays, 4, started_time);
+	NEXUS_OUTCOME_TIME(arrays, 5, last_attempt_complete_time);
+	NEXUS_OUTCOME_TEXT(arrays, 6, operation_token);
+	nexus_outcome_arrays_result(arrays, 7);
+	NEXUS_OUTCOME_TEXT(arrays, 8, result_content_type);
+	nexus_outcome_arrays_is_json(arrays, 9);
+	NEXUS_OUTCOME_JSONB(arrays, 10, failure);
+	NEXUS_OUTCOME_JSONB(arrays, 11, links);
+	NEXUS_OUTCOME_TIME(arrays, 12, handler_close_time);
+	nexus_transaction_execute(plan, nexus_outcome_arrays_values(arrays), NULL, SPI_OK_UPDATE_RETURNING);
+	qsort(list, n, sizeof(NexusOutcome *), compare_ids);
+	mark_returned(list, n, note_closed);
+}
+
+/* Of the outcomes that no row took: is the operation closed, or is there none? */
+static void
+tell_closed_from_missing(NexusOutcome **list, int n)
+{
+	static SPIPlanPtr plan = NULL;
+	static const Oid types[] = {UUIDARRAYOID};
+	NexusOutcome **open = palloc(sizeof(NexusOutcome *) * (n + 1));
+	NexusOutcomeArrays *arrays;
+	SPITupleTable *table;
+	int			left = 0;
+
+	for (int i = 0; i < n; i++)
+		if (list[i]->disposition == NEXUS_DISPOSITION_MISSING)
+			open[left++] = list[i];
+	if (left == 0)
+		return;
+	nexus_transaction_plan(&plan, "SELECT o.id FROM nexus.operation o WHERE o.id OPERATOR(pg_catalog.=) ANY ($1)",
+						   lengthof(types), types);
+	arrays = nexus_outcome_arrays_create(open, left, lengthof(types));
+	nexus_outcome_arrays_id(arrays, 0);
+	nexus_transaction_execute(plan, nexus_outcome_arrays_values(arrays), NULL, SPI_OK_SELECT);
+	qsort(open, left, sizeof(NexusOutcome *), compare_ids);
+	table = SPI_tuptable;
+	for (uint64 i = 0; i < table->numvals; i++)
+	{
+		NexusResultRow row = {table->vals[i], table->tupdesc};
+		NexusUuid	id;
+
+		nexus_result_uuid(&row, 1, &id);
+		find_by_id(open, left, &id)->disposition = NEXUS_DISPOSITION_CLOSED_BEFORE;
+	}
+	SPI_freetuptable(table);
+}
+
+static void
+apply_closes(NexusOutcome *const *outcomes, int count, TimestampTz *last_close_time)
+{
+	int			n;
+	NexusOutcome **list = select_kind(outcomes, count, NEXUS_OUTCOME_CLOSE, &n);
+	TimestampTz now = GetCurrentTimestamp();
+
+	if (n == 0)
+		return;
+	for (int i = 0; i < n; i++)
+	{
+		*last_close_time = Max(now, *last_close_time + 1);
+		list[i]->close_time = *last_close_time;
+	}
+	apply_close(list, n);
+	tell_closed_from_missing(list, n);
+}
+
+static void
+apply_cancellations(NexusOutcome *const *outcomes, int count)
+{
+	static SPIPlanPtr plan = NULL;
+	static const Oid types[] = {UUIDARRAYOID, TEXTARRAYOID, TIMESTAMPTZARRAYOID, TEXTARRAYOID, TEXTARRAYOID,
+		INT4ARRAYOID, TIMESTAMPTZARRAYOID, TIMESTAMPTZARRAYOID, JSONBARRAYOID};
+	NexusOutcomeArrays *arrays;
+	int			n;
+	NexusOutcome **list = select_kind(outcomes, count, NEXUS_OUTCOME_CANCELLATION, &n);
+
+	if (n == 0)
+		return;
+	nexus_transaction_plan(&plan,
+						   "UPDATE nexus.operation AS o SET cancellation_state = u.state, "
+						   "cancellation_requested_time = COALESCE(o.cancellation_requested_time, u.requested_time), "
+						   "cancellation_reason = COALESCE(o.cancellation_reason, u.reason), "
+						   "cancellation_identity = COALESCE(o.cancellation_identity, u.identity), "
+						   "cancellation_attempt = u.attempt, "
+						   "cancellation_last_attempt_complete_time = u.complete_time, "
+						   "cancellation_next_attempt_schedule_time = u.next_time, "
+						   "cancellation_last_attempt_failure = u.failure "
+						   "FROM ROWS FROM (" EACH("$1") ", " EACH("$2") ", " EACH("$3") ", " EACH("$4") ", " EACH("$5") ", "
+						   EACH("$6") ", " EACH("$7") ", " EACH("$8") ", " EACH("$9") ") "
+						   "AS u (id, state, requested_time, reason, identity, attempt, complete_time, next_time, failure) "
+						   "WHERE o.id OPERATOR(pg_catalog.=) u.id AND o.close_time IS NULL RETURNING o.id",
+						   lengthof(types), types);
+	arrays = nexus_outcome_arrays_create(list, n, lengthof(types));
+	nexus_outcome_arrays_id(arrays, 0);
+	NEXUS_OUTCOME_TEXT(arrays, 1, cancellation_state);
+	NEXUS_OUTCOME_TIME(arrays, 2, cancellation_requested_time);
+	NEXUS_OUTCOME_TEXT(arrays, 3, cancellation_reason);
+	NEXUS_OUTCOME_TEXT(arrays, 4, cancellation_identity);
+	NEXUS_OUTCOME_INT(arrays, 5, cancellation_attempt);
+	NEXUS_OUTCOME_TIME(arrays, 6, cancellation_complete_time);
+	NEXUS_OUTCOME_TIME(arrays, 7, cancellation_next_time);
+	NEXUS_OUTCOME_JSONB(arrays, 8, cancellation_failure);
+	nexus_transaction_execute(plan, nexus_outcome_arrays_values(arrays), NULL, SPI_OK_UPDATE_RETURNING);
+	qsort(list, n, sizeof(NexusOutcome *), compare_ids);
+	mark_returned(list, n, NULL);
+}
+
+static void
+delete_done_requests(NexusOutcome *const *outcomes, int count)
+{
+	static SPIPlanPtr plan = NULL;
+	static const Oid types[] = {UUIDARRAYOID, TEXTARRAYOID};
+	NexusOutcomeArrays *arrays;
+	NexusOutcome **list = palloc(sizeof(NexusOutcome *) * (count + 1));
+	int			n = 0;
+
+	for (int i = 0; i < count; i++)
+		if (outcomes[i]->done_request != NULL)
+			list[n++] = outcomes[i];
+	if (n == 0)
+		return;
+	nexus_transaction_plan(&plan, "DELETE FROM nexus.request AS r USING ROWS FROM (" EACH("$1") ", " EACH("$2") ") "
+						   "AS u (id, kind) WHERE r.operation_id OPERATOR(pg_catalog.=) u.id "
+						   "AND r.kind OPERATOR(pg_catalog.=) u.kind", lengthof(types), types);
+	arrays = nexus_outcome_arrays_create(list, n, lengthof(types));
+	nexus_outcome_arrays_id(arrays, 0);
+	NEXUS_OUTCOME_TEXT(arrays, 1, done_request);
+	nexus_transaction_execute(plan, nexus_outcome_arrays_values(arrays), NULL, SPI_OK_DELETE);
+}
+
+void
+nexus_outcome_apply(NexusOutcome *const *outcomes, int count, TimestampTz *last_close_time)
+{
+	nexus_stat_begin();
+	for (int i = 0; i < count; i++)
+	{
+		outcomes[i]->disposition = NEXUS_DISPOSITION_MISSING;
+		nexus_stat_count_attempt(outcomes[i]);
+	}
+	apply_inserts(outcomes, count);
+	apply_progress(outcomes, count);
+	apply_closes(outcomes, count, last_close_time);
+	apply_cancellations(outcomes, count);
+	nexus_attempt_append(outcomes, count);
+	delete_done_requests(outcomes, count);
+	nexus_stat_write();
+}
+
+void
+nexus_outcome_probe_locks(NexusOutcome *const *outcomes, int count, bool *is_free)
+{
+	static SPIPlanPtr locked = NULL;
+	static SPIPlanPtr present = NULL;
+	static const Oid types[] = {UUIDARRAYOID};
+	NexusOutcome **list = palloc(sizeof(NexusOutcome *) * (count + 1));
+	NexusOutcomeArrays *arrays;
+	SPIPlanPtr	plans[2];
+
+	nexus_transaction_plan(&present, "SELECT o.id FROM nexus.operation o WHERE o.id OPERATOR(pg_catalog.=) ANY ($1)",
+						   lengthof(types), types);
+	nexus_transaction_plan(&locked, "SELECT o.id FROM nexus.operation o WHERE o.id OPERATOR(pg_catalog.=) ANY ($1) "
+						   "FOR UPDATE SKIP LOCKED", lengthof(types), types);
+	memcpy(list, outcomes, sizeof(NexusOutcome *) * count);
+	arrays = nexus_outcome_arrays_create(list, count, lengthof(types));
+	nexus_outcome_arrays_id(arrays, 0);
+	qsort(list, count, sizeof(NexusOutcome *), compare_ids);
+
+	/* a row that is not there is free, one that is there and was skipped is not */
+	plans[0] = present;
+	plans[1] = locked;
+	for (int i = 0; i < count; i++)
+		outcomes[i]->disposition = NEXUS_DISPOSITION_APPLIED;
+	for (int pass = 0; pass < 2; pass++)
+	{
+		SPITupleTable *table;
+
+		nexus_transaction_execute(plans[pass], nexus_outcome_arrays_values(arrays), NULL, SPI_OK_SELECT);
+		table = SPI_tuptable;
+		for (uint64 i = 0; i < table->numvals; i++)
+		{
+			NexusResultRow row = {table->vals[i], table->tupdesc};
+			NexusUuid	id;
+
+			nexus_result_uuid(&row, 1, &id);
+			find_by_id(list, count, &id)->disposition =
+				pass == 0 ? NEXUS_DISPOSITION_MISSING : NEXUS_DISPOSITION_APPLIED;
+		}
+	}
+	for (int i = 0; i < count; i++)
+		is_free[i] = outcomes[i]->disposition == NEXUS_DISPOSITION_APPLIED;
+}

@@ -1,0 +1,23 @@
+/*
+ * stat.h
+ *	  Monotonic counters of each endpoint, written in the commit of what they
+ *	  count, so that a crash cannot make them disagree with the rows.
+ */
+#ifndef NEXUS_STORE_STAT_H
+#define NEXUS_STORE_STAT_H
+
+#include "store/outcome.h"
+
+/* Forget what was counted and not written (its transaction was aborted). */
+extern void nexus_stat_begin(void);
+
+/* Count the attempt that an outcome tells of, and whether it started. */
+extern void nexus_stat_count_attempt(const NexusOutcome *outcome);
+
+/* Count an operation that has just closed. */
+extern void nexus_stat_count_closed(const char *endpoint, NexusState state, int64 schedule_to_close_us);
+
+/* Add what was counted to nexus.endpoint_stat. */
+extern void nexus_stat_write(void);
+
+#endif							/* NEXUS_STORE_STAT_H */

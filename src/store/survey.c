@@ -1,0 +1,175 @@
+/*
+ * survey.c
+ *	  What stands in the tables when a worker starts, and what may go.
+ */
+#include "postgres.h"
+
+#include "store/survey.h"
+
+#include "catalog/pg_type.h"
+#include "store/result.h"
+#include "store/transaction.h"
+#include "utils/timestamp.h"
+
+static void
+take_scheduled(const NexusResultRow *row, void *arg)
+{
+	NexusSurvey *survey = arg;
+
+	survey->has_open = true;
+	survey->on_scheduled(nexus_result_text(row, 1), survey->arg);
+}
+
+static void
+take_backing_off(const NexusResultRow *row, void *arg)
+{
+	NexusSurvey *survey = arg;
+
+	survey->has_open = true;
+	survey->on_backing_off(nexus_result_text(row, 1), nexus_result_time(row, 2, DT_NOBEGIN), survey->arg);
+}
+
+static void
+take_cancellation(const NexusResultRow *row, void *arg)
+{
+	NexusSurvey *survey = arg;
+	NexusUuid	id;
+
+	nexus_result_uuid(row, 1, &id);
+	survey->on_cancellation(&id, nexus_result_text(row, 2), nexus_result_time(row, 3, DT_NOBEGIN), survey->arg);
+}
+
+static void
+take_times(const NexusResultRow *row, void *arg)
+{
+	NexusSurvey *survey = arg;
+
+	survey->next_deadline = nexus_result_time(row, 1, DT_NOEND);
+	survey->first_close_time = nexus_result_time(row, 2, DT_NOEND);
+	survey->last_close_time = nexus_result_time(row, 3, DT_NOBEGIN);
+	survey->has_open |= nexus_result_int(row, 4, 0) != 0;
+}
+
+/* The distinct endpoints of a partial index, one probe each. */
+#define ENDPOINTS_OF(state) \
+	"WITH RECURSIVE e (name) AS (" \
+	"(SELECT o.endpoint FROM nexus.operation o WHERE o.state OPERATOR(pg_catalog.=) '" state "' " \
+	"ORDER BY o.endpoint LIMIT 1) " \
+	"UNION ALL SELECT (SELECT o.endpoint FROM nexus.operation o " \
+	"WHERE o.state OPERATOR(pg_catalog.=) '" state "' AND o.endpoint OPERATOR(pg_catalog.>) e.name " \
+	"ORDER BY o.endpoint LIMIT 1) FROM e WHERE e.name IS NOT NULL) "
+
+void
+nexus_survey_read(const NexusUuid *incarnation, NexusSurvey *survey)
+{
+	static SPIPlanPtr scheduled = NULL;
+	static SPIPlanPtr backing_off = NULL;
+	static SPIPlanPtr cancellations = NULL;
+	static SPIPlanPtr times = NULL;
+	static const Oid types[] = {UUIDOID};
+	Datum		values[] = {nexus_uuid_datum(incarnation)};
+
+	nexus_transaction_plan(&scheduled, ENDPOINTS_OF("scheduled") "SELECT e.name FROM e WHERE e.name IS NOT NULL",
+						   1, types);
+	nexus_transaction_plan(&backing_off, ENDPOINTS_OF("backing_off")
+						   "SELECT e.name, (SELECT pg_catalog.min(o.next_attempt_schedule_time) FROM nexus.operation o "
+						   "WHERE o.endpoint OPERATOR(pg_catalog.=) e.name "
+						   "AND o.state OPERATOR(pg_catalog.=) 'backing_off') FROM e WHERE e.name IS NOT NULL",
+						   1, types);
+	nexus_transaction_plan(&cancellations,
+						   "SELECT o.id, o.endpoint, o.cancellation_next_attempt_schedule_time "
+						   "FROM nexus.operation o WHERE o.close_time IS NULL "
+						   "AND o.state OPERATOR(pg_catalog.=) 'started' "
+						   "AND o.incarnation OPERATOR(pg_catalog.=) $1 AND o.cancellation_state "
+						   "OPERATOR(pg_catalog.=) ANY (ARRAY['requested', 'scheduled', 'backing_off'])", 1, types);
+	nexus_transaction_plan(&times,
+						   "SELECT (SELECT pg_catalog.min(o.deadline) FROM nexus.operation o "
+						   "WHERE o.close_time IS NULL AND o.deadline IS NOT NULL), "
+						   "(SELECT pg_catalog.min(o.close_time) FROM nexus.operation o WHERE o.close_time IS NOT NULL), "
+						   "(SELECT pg_catalog.max(o.close_time) FROM nexus.operation o WHERE o.close_time IS NOT NULL), "
+						   "(SELECT 1 FROM nexus.operation o WHERE o.close_time IS NULL "
+						   "AND o.incarnation OPERATOR(pg_catalog.=) $1 LIMIT 1)", 1, types);
+
+	survey->has_open = false;
+	nexus_result_each(scheduled, values, take_scheduled, survey);
+	nexus_result_each(backing_off, values, take_backing_off, survey);
+	nexus_result_each(cancellations, values, take_cancellation, survey);
+	nexus_result_each(times, values, take_times, survey);
+}
+
+static void
+note_row(const NexusResultRow *row, void *arg)
+{
+	*(bool *) arg = true;
+}
+
+bool
+nexus_survey_has_copied_operations(const NexusUuid *incarnation)
+{
+	static SPIPlanPtr plan = NULL;
+	static const Oid types[] = {UUIDOID};
+	Datum		values[] = {nexus_uuid_datum(incarnation)};
+	bool		found = false;
+
+	nexus_transaction_plan(&plan, "SELECT 1 FROM nexus.operation o WHERE o.close_time IS NULL "
+						   "AND o.incarnation OPERATOR(pg_catalog.<>) $1 LIMIT 1", 1, types);
+	nexus_result_each(plan, values, note_row, &found);
+	return found;
+}
+
+/* What a bite of retention found: the last close time in it, and the next. */
+typedef struct ClosedRead
+{
+	TimestampTz floor;
+	TimestampTz next;
+	int			count;
+} ClosedRead;
+
+static void
+take_closed(const NexusResultRow *row, void *arg)
+{
+	ClosedRead *read = arg;
+
+	read->count = (int) nexus_result_int(row, 1, 0);
+	read->floor = nexus_result_time(row, 2, read->floor);
+	read->next = nexus_result_time(row, 3, DT_NOEND);
+}
+
+int
+nexus_survey_delete_closed(TimestampTz *floor, TimestampTz before, int limit, TimestampTz *next)
+{
+	static SPIPlanPtr plan = NULL;
+	static const Oid types[] = {TIMESTAMPTZOID, TIMESTAMPTZOID, INT8OID};
+	ClosedRead	read = {*floor, DT_NOEND, 0};
+	Datum		values[3];
+	SPITupleTable *table;
+	NexusResultRow row;
+
+	nexus_transaction_plan(&plan,
+						   "WITH old AS MATERIALIZED (SELECT o.id FROM nexus.operation o "
+						   "WHERE o.close_time OPERATOR(pg_catalog.>=) $1 AND o.close_time OPERATOR(pg_catalog.<) $2 "
+						   "ORDER BY o.close_time LIMIT $3 FOR UPDATE SKIP LOCKED), "
+						   "k AS (DELETE FROM nexus.operation_key k USING old "
+						   "WHERE k.operation_id OPERATOR(pg_catalog.=) old.id), "
+						   "r AS (DELETE FROM nexus.request r USING old "
+						   "WHERE r.operation_id OPERATOR(pg_catalog.=) old.id), "
+						   "a AS (DELETE FROM nexus.failed_attempt a USING old "
+						   "WHERE a.operation_id OPERATOR(pg_catalog.=) old.id), "
+						   "d AS (DELETE FROM nexus.operation o USING old "
+						   "WHERE o.id OPERATOR(pg_catalog.=) old.id RETURNING o.close_time) "
+						   "SELECT pg_catalog.count(*), pg_catalog.max(d.close_time), "
+						   "(SELECT o.close_time FROM nexus.operation o WHERE o.close_time OPERATOR(pg_catalog.>=) $1 "
+						   "AND o.id OPERATOR(pg_catalog.<>) ALL (SELECT old.id FROM old) "
+						   "ORDER BY o.close_time LIMIT 1) FROM d", 3, types);
+	values[0] = TimestampTzGetDatum(*floor);
+	values[1] = TimestampTzGetDatum(before);
+	values[2] = Int64GetDatum(limit);
+	nexus_transaction_execute(plan, values, NULL, SPI_OK_SELECT);
+	table = SPI_tuptable;
+	row.tuple = table->vals[0];
+	row.desc = table->tupdesc;
+	take_closed(&row, &read);
+	*floor = read.floor;
+	*next = read.next;
+	return read.count;
+}

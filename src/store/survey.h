@@ -1,0 +1,43 @@
+/*
+ * survey.h
+ *	  What stands in the tables when a worker starts: one look at all of it.
+ */
+#ifndef NEXUS_STORE_SURVEY_H
+#define NEXUS_STORE_SURVEY_H
+
+#include "postgres.h"
+#include "datatype/timestamp.h"
+#include "protocol/uuid.h"
+
+typedef struct NexusSurvey
+{
+	/* called once per endpoint with scheduled operations */
+	void		(*on_scheduled) (const char *endpoint, void *arg);
+	/* called once per endpoint with operations that back off */
+	void		(*on_backing_off) (const char *endpoint, TimestampTz next_attempt, void *arg);
+	/* called for each cancellation that must still be delivered */
+	void		(*on_cancellation) (const NexusUuid *id, const char *endpoint, TimestampTz due, void *arg);
+	void	   *arg;
+
+	/* filled in */
+	TimestampTz next_deadline;	/* DT_NOEND for none */
+	TimestampTz first_close_time;	/* DT_NOEND for none */
+	TimestampTz last_close_time;	/* DT_NOBEGIN for none */
+	bool		has_open;
+} NexusSurvey;
+
+/* In nexus_transaction_run; rows of other incarnations do not count. */
+extern void nexus_survey_read(const NexusUuid *incarnation, NexusSurvey *survey);
+
+/* Whether open operations of another incarnation stand in the table. */
+extern bool nexus_survey_has_copied_operations(const NexusUuid *incarnation);
+
+/*
+ * Delete up to "limit" operations that closed after *floor and before
+ * "before", with their keys, requests, attempts and completions; *floor moves
+ * on.  *next is when the next one closed (DT_NOEND for none).  Returns how many
+ * went.
+ */
+extern int	nexus_survey_delete_closed(TimestampTz *floor, TimestampTz before, int limit, TimestampTz *next);
+
+#endif							/* NEXUS_STORE_SURVEY_H */
