@@ -62,8 +62,8 @@ for file in $(find src -name '*.[ch]' | sort); do
 	check_arrows "$file" "$folder"
 	check_purity "$file" "$folder"
 done
-only_in 'curl/[a-z]*\.h' 'src/net/http_client\.c|src/compat\.h'
-only_in 'jansson\.h' 'src/protocol/(failure|reply)\.c'
+only_in 'curl/[a-z]*\.h' 'src/net/http_[a-z]*\.[ch]|src/compat\.h'
+only_in 'jansson\.h' 'src/protocol/(failure|reply|json_text)\.[ch]'
 only_in 'microhttpd\.h' 'src/listener/http_server\.c'
 only_in 'executor/spi\.h' 'src/store/[a-z_]*\.[ch]'
 exit $status
