@@ -70,9 +70,16 @@ extern void nexus_worker_registry_wake(Oid database, uint32 reasons);
 extern void nexus_worker_registry_request(Oid database);
 
 /*
+ * The same for this database when the current transaction commits, even where
+ * it has a worker: that one may be about to leave.
+ */
+extern void nexus_worker_registry_request_at_commit(void);
+
+/*
  * Ask the worker of a database to leave and wait up to "timeout_ms" until its
- * slot is free; no new one is started until nexus_worker_registry_release() or the end of this
- * backend.  Interruptible.  True where no worker is left.
+ * slot is free; no new one is started until nexus_worker_registry_release() or
+ * the end of this transaction, whichever comes first.  Interruptible.  True
+ * where no worker is left.
  */
 extern bool nexus_worker_registry_leave(Oid database, int timeout_ms);
 extern void nexus_worker_registry_release(Oid database);
@@ -88,6 +95,12 @@ extern pid_t nexus_worker_registry_listener_pid(void);
 extern void nexus_worker_registry_each(void (*each) (const NexusProcessInfo *info, void *arg), void *arg);
 
 /* ---- in a worker ---- */
+
+/*
+ * Have the end of this process recorded, however it comes and even where it
+ * does not attach.  Called by the launcher's entry function.
+ */
+extern void nexus_worker_registry_begin(Oid database);
 
 /*
  * Take the slot of this database, with pid and latch; released at exit.  False where another
