@@ -2,9 +2,10 @@
  * http_client.h
  *	  Many HTTP requests at once on one curl multi handle.
  *
- * The only file that sees libcurl.  Every call into the library is made with
- * all signals blocked, so that its resolver threads cannot run PostgreSQL's
- * signal handlers; none of its callbacks raises (internals.md 5.13, 7.2, 7.6).
+ * Nobody but this and its private parts http_call and http_callbacks sees
+ * libcurl.  Every call into the library is made with all signals blocked, so
+ * that its resolver threads cannot run PostgreSQL's signal handlers; none of
+ * its callbacks raises (internals.md 5.13, 7.2, 7.6).
  */
 #ifndef NEXUS_NET_HTTP_CLIENT_H
 #define NEXUS_NET_HTTP_CLIENT_H
@@ -70,8 +71,8 @@ extern void nexus_http_client_destroy(NexusHttpClient *client);
 /*
  * Start a POST.  url, headers, credentials and tls are copied or used at once;
  * the bytes of "body" must stay until "on_done", which is called exactly once,
- * from nexus_io_loop_wait or nexus_http_client_run, never from here.  Returns
- * NULL when there is no memory.
+ * from nexus_http_client_run, never from here.  Returns NULL when there is no
+ * memory.
  */
 extern NexusHttpCall *nexus_http_client_start(NexusHttpClient *client, const NexusHttpRequest *request,
 											  NexusHttpDone on_done, void *arg);
@@ -79,8 +80,19 @@ extern NexusHttpCall *nexus_http_client_start(NexusHttpClient *client, const Nex
 /* Forget a call: its connection is closed, on_done is not called. */
 extern void nexus_http_client_abort(NexusHttpClient *client, NexusHttpCall *call);
 
-/* Due work of the library, and on_done of what is complete. Call once a turn. */
+/*
+ * All work of the library, and on_done of what is complete.  To be called after
+ * every nexus_io_loop_wait, which only notes what is ready, and best after
+ * starting requests.  on_done may start and abort calls.
+ */
 extern void nexus_http_client_run(NexusHttpClient *client);
+
+/*
+ * When nexus_http_client_run is due even if no descriptor becomes ready; a time
+ * in the past where it has work now, DT_NOEND for never.  The loop has one
+ * deadline: the worker takes the earliest of this and its own, every turn.
+ */
+extern TimestampTz nexus_http_client_next_deadline(const NexusHttpClient *client);
 
 extern int	nexus_http_client_in_flight(const NexusHttpClient *client);
 

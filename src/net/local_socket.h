@@ -11,6 +11,7 @@
 #define NEXUS_NET_LOCAL_SOCKET_H
 
 #include "net/io_loop.h"
+#include "nodes/pg_list.h"
 #include "protocol/frame.h"
 
 #define NEXUS_SOCKET_DIR "pgsql_tmp_nexus"

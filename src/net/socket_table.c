@@ -1,0 +1,187 @@
+/*
+ * socket_table.c
+ *	  The descriptors of a library that says what it waits for by callbacks.
+ */
+#include "postgres.h"
+
+#include "net/socket_table.h"
+
+#include "storage/fd.h"
+
+#define NEXUS_FIRST_SOCKETS 64
+
+typedef struct NexusSocketEntry
+{
+	uint8		wanted;			/* by the library */
+	uint8		watched;		/* by the loop */
+	uint8		ready;
+	bool		is_connection;	/* reported as opened */
+	bool		is_changed;		/* in "changed" */
+	bool		is_listed;		/* in "ready" */
+} NexusSocketEntry;
+
+void
+nexus_socket_table_init(NexusSocketTable *table, NexusIoLoop *loop)
+{
+	memset(table, 0, sizeof(*table));
+	table->loop = loop;
+}
+
+void
+nexus_socket_table_free(NexusSocketTable *table)
+{
+	for (int fd = 0; fd < table->capacity; fd++)
+	{
+		if (table->entries[fd].watched)
+			nexus_io_loop_unwatch(table->loop, fd);
+	}
+	for (; table->reserved_count > 0; table->reserved_count--)
+		ReleaseExternalFD();
+	free(table->entries);
+	free(table->changed);
+	free(table->ready);
+	nexus_socket_table_init(table, table->loop);
+}
+
+static bool
+grow_array(void *array, size_t size, int count)
+{
+	void	  **place = array;
+	void	   *grown = realloc(*place, size * count);
+
+	if (grown != NULL)
+		*place = grown;
+	return grown != NULL;
+}
+
+/* The entry of a descriptor; NULL where there is no memory. */
+static NexusSocketEntry *
+get_entry(NexusSocketTable *table, int fd)
+{
+	int			capacity = Max(table->capacity, NEXUS_FIRST_SOCKETS);
+
+	if (fd < table->capacity)
+		return &table->entries[fd];
+	while (capacity <= fd)
+		capacity *= 2;
+	if (!grow_array(&table->changed, sizeof(*table->changed), capacity) ||
+		!grow_array(&table->ready, sizeof(*table->ready), capacity) ||
+		!grow_array(&table->entries, sizeof(*table->entries), capacity))
+		return NULL;
+	memset(table->entries + table->capacity, 0,
+		   sizeof(*table->entries) * (capacity - table->capacity));
+	table->capacity = capacity;
+	return &table->entries[fd];
+}
+
+bool
+nexus_socket_table_opened(NexusSocketTable *table, int fd)
+{
+	NexusSocketEntry *entry = get_entry(table, fd);
+
+	if (entry == NULL)
+		return false;
+	entry->is_connection = true;
+	table->open_count++;
+	return true;
+}
+
+static void
+forget(NexusSocketTable *table, int fd)
+{
+	NexusSocketEntry *entry = &table->entries[fd];
+
+	nexus_io_loop_unwatch(table->loop, fd);
+	entry->wanted = 0;
+	entry->watched = 0;
+	entry->ready = 0;
+}
+
+void
+nexus_socket_table_closing(NexusSocketTable *table, int fd)
+{
+	forget(table, fd);
+	table->entries[fd].is_connection = false;
+	table->open_count--;
+}
+
+bool
+nexus_socket_table_want(NexusSocketTable *table, int fd, int interest)
+{
+	NexusSocketEntry *entry = get_entry(table, fd);
+
+	if (entry == NULL)
+		return false;
+	entry->wanted = interest;
+	if (interest == 0 && !entry->is_connection)
+		forget(table, fd);
+	if (!entry->is_changed)
+	{
+		entry->is_changed = true;
+		table->changed[table->changed_count++] = fd;
+	}
+	return true;
+}
+
+static void
+on_ready(void *arg, int fd, int ready)
+{
+	NexusSocketTable *table = arg;
+	NexusSocketEntry *entry = &table->entries[fd];
+
+	entry->ready |= ready;
+	if (entry->is_listed)
+		return;
+	entry->is_listed = true;
+	table->ready[table->ready_count++] = fd;
+}
+
+void
+nexus_socket_table_apply(NexusSocketTable *table, bool is_last)
+{
+	int			kept = 0;
+
+	for (; table->reserved_count < table->open_count; table->reserved_count++)
+		ReserveExternalFD();
+	for (; table->reserved_count > table->open_count; table->reserved_count--)
+		ReleaseExternalFD();
+
+	for (int i = 0; i < table->changed_count; i++)
+	{
+		int			fd = table->changed[i];
+		NexusSocketEntry *entry = &table->entries[fd];
+
+		if (entry->wanted == 0 && entry->watched != 0 && !is_last)
+		{
+			table->changed[kept++] = fd;
+			continue;
+		}
+		entry->is_changed = false;
+		if (entry->wanted == entry->watched)
+			continue;
+		if (entry->wanted == 0)
+			nexus_io_loop_unwatch(table->loop, fd);
+		else
+			nexus_io_loop_watch(table->loop, fd, entry->wanted, on_ready, table);
+		entry->watched = entry->wanted;
+	}
+	table->changed_count = kept;
+}
+
+bool
+nexus_socket_table_take_ready(NexusSocketTable *table, int *fd, int *ready)
+{
+	while (table->ready_count > 0)
+	{
+		NexusSocketEntry *entry;
+
+		*fd = table->ready[--table->ready_count];
+		entry = &table->entries[*fd];
+		*ready = entry->ready;
+		entry->ready = 0;
+		entry->is_listed = false;
+		if (*ready != 0)
+			return true;
+	}
+	return false;
+}
