@@ -13,7 +13,7 @@ fake_mac(void *arg, int32_t key_number, const uint8_t message[32], uint8_t mac[N
 {
 	(*(int *) arg)++;
 	for (int i = 0; i < NEXUS_TOKEN_MAC_LEN; i++)
-		mac[i] = (uint8_t) (message[i] * 3 + message[(i + 16) % 32] + key_number);
+		mac[i] = (uint8_t) (message[i] * 3 + message[(i + 16) % 32] + (uint32_t) key_number);
 	return key_number == KNOWN_KEY || key_number == INT32_MAX;
 }
 
