@@ -182,23 +182,13 @@ nexus_url_host_is_loopback(NexusText host)
 	return inet_pton(AF_INET6, string, &v6) == 1 && IN6_IS_ADDR_LOOPBACK(&v6);
 }
 
-/* Bytes of a path segment that stay as they are: Go's url.PathEscape. */
-static bool
-is_plain_in_segment(unsigned char c)
-{
-	return is_alnum(c) || (c != '\0' && strchr("-_.~$&+:=@", c) != NULL);
-}
-
-/* Bytes of a form value that stay as they are: Go's url.QueryEscape. */
-static bool
-is_plain_in_query(unsigned char c)
-{
-	return is_alnum(c) || (c != '\0' && strchr("-_.~", c) != NULL);
-}
+/* What stays as it is besides letters and digits: Go's url.PathEscape, url.QueryEscape. */
+static const char plain_in_segment[] = "-_.~$&+:=@";
+static const char plain_in_query[] = "-_.~";
 
 /* Append a text, %XX for every byte that is not plain. */
 static bool
-append_escaped(NexusBuffer *out, NexusText text, bool (*is_plain) (unsigned char c))
+append_escaped(NexusBuffer *out, NexusText text, const char *plain)
 {
 	static const char digits[] = "0123456789ABCDEF";
 	size_t		run = 0;
@@ -210,13 +200,13 @@ append_escaped(NexusBuffer *out, NexusText text, bool (*is_plain) (unsigned char
 		unsigned char c = (unsigned char) text.data[i];
 		char		escape[3];
 
-		if (is_plain(c))
+		if (is_alnum(c) || (c != '\0' && strchr(plain, c) != NULL))
 			continue;
 		escape[0] = '%';
 		escape[1] = digits[c >> 4];
 		escape[2] = digits[c & 0x0f];
 		nexus_buffer_append(out, text.data + run, i - run);
-		if (is_plain == is_plain_in_query && c == ' ')
+		if (plain == plain_in_query && c == ' ')
 			nexus_buffer_append(out, "+", 1);
 		else
 			nexus_buffer_append(out, escape, sizeof(escape));
@@ -228,7 +218,7 @@ append_escaped(NexusBuffer *out, NexusText text, bool (*is_plain) (unsigned char
 bool
 nexus_url_append_segment(NexusBuffer *out, NexusText segment)
 {
-	return append_escaped(out, segment, is_plain_in_segment);
+	return append_escaped(out, segment, plain_in_segment);
 }
 
 /* The base without its query and the slashes at its end; "query" is data NULL where there is none. */
@@ -298,7 +288,7 @@ nexus_url_start(NexusBuffer *out, NexusText base, NexusText service, NexusText o
 	if (callback.len > 0)
 	{
 		nexus_buffer_append_string(out, query.len > 0 ? "&callback=" : "?callback=");
-		append_escaped(out, callback, is_plain_in_query);
+		append_escaped(out, callback, plain_in_query);
 	}
 	return is_whole(out, error);
 }
