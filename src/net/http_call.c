@@ -17,6 +17,9 @@
 /* libcurl must not forget a name before the gate does. */
 #define NEXUS_DNS_CACHE_SECONDS (NEXUS_RESOLVED_SECONDS + 15L)
 
+/* A changed file of certificates is noticed after this long. */
+#define NEXUS_CA_CACHE_SECONDS 60L
+
 NexusHttpCall *
 nexus_http_call_create(NexusHttpClient *client)
 {
@@ -216,6 +219,21 @@ on_body(char *data, size_t size, size_t count, void *arg)
 	return nexus_http_response_take_body(&call->response, piece) ? piece.len : 0;
 }
 
+/*
+ * Whether libcurl knows a file of the system's certificates.  Then it need not
+ * look at the directory of the same, which would keep it from caching them:
+ * reading them takes more than 20 ms, for each new connection.
+ */
+static bool
+has_system_ca_file(void)
+{
+	static const curl_version_info_data *info = NULL;
+
+	if (info == NULL)
+		info = curl_version_info(CURLVERSION_NOW);
+	return info->cainfo != NULL;
+}
+
 bool
 nexus_http_call_set_constant(NexusHttpCall *call)
 {
@@ -236,6 +254,7 @@ nexus_http_call_set_constant(NexusHttpCall *call)
 		{CURLOPT_TCP_NODELAY, 1},
 		{CURLOPT_BUFFERSIZE, NEXUS_RECEIVE_BUFFER},
 		{CURLOPT_DNS_CACHE_TIMEOUT, NEXUS_DNS_CACHE_SECONDS},
+		{CURLOPT_CA_CACHE_TIMEOUT, NEXUS_CA_CACHE_SECONDS},
 		{CURLOPT_SSL_VERIFYPEER, 1},
 		{CURLOPT_SSL_VERIFYHOST, 2},
 		{CURLOPT_SSLVERSION, CURL_SSLVERSION_TLSv1_2},
@@ -245,6 +264,8 @@ nexus_http_call_set_constant(NexusHttpCall *call)
 
 	for (size_t i = 0; i < lengthof(numbers); i++)
 		NEXUS_SET_OPTION(ok, easy, numbers[i].option, numbers[i].value);
+	if (has_system_ca_file())
+		NEXUS_SET_OPTION(ok, easy, CURLOPT_CAPATH, NULL);
 	NEXUS_SET_OPTION(ok, easy, CURLOPT_PROTOCOLS_STR, "http,https");
 	NEXUS_SET_OPTION(ok, easy, CURLOPT_REDIR_PROTOCOLS_STR, "http,https");
 	NEXUS_SET_OPTION(ok, easy, CURLOPT_PROXY, "");
@@ -286,6 +307,10 @@ set_rare(NexusHttpCall *call)
 		call->has_own_options = true;
 		NEXUS_SET_OPTION(ok, call->easy, strings[i].option, strings[i].value);
 	}
+
+	/* Own certificates are trusted instead of the system's, not beside them. */
+	if (tls->ca_file != NULL)
+		NEXUS_SET_OPTION(ok, call->easy, CURLOPT_CAPATH, NULL);
 	if (tls->min_protocol_version != NULL && strcmp(tls->min_protocol_version, "TLSv1.3") == 0)
 	{
 		call->has_own_options = true;
@@ -378,6 +403,15 @@ describe_connect(const NexusHttpCall *call, char *error)
 	return true;
 }
 
+/* Whether there is a capital letter before the first blank. */
+static bool
+has_capital(const char *text)
+{
+	while (*text != '\0' && *text != ' ' && !isupper((unsigned char) *text))
+		text++;
+	return isupper((unsigned char) *text);
+}
+
 /* libcurl's words as part of a sentence: no capital, no full stop. */
 static void
 describe_failure(const NexusHttpCall *call, char *error)
@@ -390,7 +424,7 @@ describe_failure(const NexusHttpCall *call, char *error)
 	strlcpy(error, text[0] != '\0' ? text : curl_easy_strerror(call->code), NEXUS_HTTP_ERROR_MAX);
 	for (len = strlen(error); len > 0 && strchr(".\r\n ", error[len - 1]) != NULL; len--)
 		error[len - 1] = '\0';
-	if (isupper((unsigned char) error[0]) && islower((unsigned char) error[1]))
+	if (isupper((unsigned char) error[0]) && !has_capital(error + 1))
 		error[0] = pg_ascii_tolower((unsigned char) error[0]);
 }
 

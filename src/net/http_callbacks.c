@@ -153,7 +153,8 @@ on_timer(CURLM *multi, long timeout_ms, void *arg)
 	else if (timeout_ms == 0)
 		client->timer_us = 0;
 	else
-		client->timer_us = nexus_http_callbacks_now_us() + timeout_ms * INT64CONST(1000) + NEXUS_TIMER_SLACK_US;
+		client->timer_us = nexus_http_callbacks_now_us() +
+			timeout_ms * INT64CONST(1000) + NEXUS_TIMER_SLACK_US;
 	return 0;
 }
 
