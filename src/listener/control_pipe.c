@@ -17,9 +17,9 @@
 
 #define FIGURES_INTERVAL_MS 100
 #define COMPLAINT_INTERVAL_MS 1000
-#define MESSAGE_MAX (NEXUS_CONTROL_LINE_MAX - 64)	/* leaves room for "log warning" */
+#define MESSAGE_MAX (NEXUS_CONTROL_LINE_MAX - 64)	/* and "log warning" */
 
-static struct
+typedef struct Input
 {
 	NexusWatch	watch;
 	NexusControlOnSettings on_settings;
@@ -27,9 +27,9 @@ static struct
 	char		line[NEXUS_CONTROL_LINE_MAX];
 	size_t		line_len;
 	bool		skips_line;		/* the rest of an over-long one */
-} input;
+} Input;
 
-static struct
+typedef struct Output
 {
 	NexusListenerFigures figures;
 	bool		has_figures;
@@ -37,7 +37,10 @@ static struct
 	int64_t		complaint_ms;	/* of the last complaint */
 	bool		has_complained;
 	int			suppressed;		/* complaints since then */
-} output;
+} Output;
+
+static Input input;
+static Output output;
 
 static bool
 write_line(const NexusBuffer *line)

@@ -11,7 +11,7 @@
 
 #include "listener/loop.h"
 
-#define SLOTS 32				/* a peer that finds none only risks its answer */
+#define SLOTS 32				/* who finds none only risks its answer */
 #define LINGER_MS 2000
 #define LINGER_BYTES (16 * 1024 * 1024)
 #define READ_SIZE (64 * 1024)

@@ -26,8 +26,8 @@
 #define SOCKET_DIRECTORY "pgsql_tmp_nexus"	/* base backups skip such names */
 #define RECONNECT_MS 100
 #define OUT_BATCH (256 * 1024)	/* frames written at once; more saves nothing */
-#define OUT_KEPT (1024 * 1024)	/* a larger buffer is not kept for the next batch */
-#define IN_SIZE NEXUS_FRAME_OVERHEAD	/* answers carry a status and a sentence */
+#define OUT_KEPT (1024 * 1024)	/* a larger buffer is not used again */
+#define IN_SIZE NEXUS_FRAME_OVERHEAD	/* of one answer at least */
 
 typedef struct Link
 {
@@ -51,7 +51,7 @@ static void *on_answer_arg;
 static bool is_scanned = false;
 static int	waiting = 0;
 static uint64_t last_correlation = 0;
-static int64_t give_up_ms = NEXUS_LOOP_NEVER;	/* no callback's deadline is earlier */
+static int64_t give_up_ms = NEXUS_LOOP_NEVER;	/* none is earlier */
 
 static void read_link(void *arg, uint32_t events);
 
