@@ -134,8 +134,8 @@ has_open_operations(const char *endpoint)
 		return false;
 
 	/*
-	 * No index has all open operations of an endpoint.  A scan of the table is
-	 * not too much for such a command.
+	 * No index has all open operations of an endpoint.  A scan of the table
+	 * is not too much for such a command.
 	 */
 	relation = table_open(table, AccessShareLock);
 	close_time = get_attnum(table, "close_time");
@@ -192,9 +192,22 @@ see_extension(ObjectAccessType access, Oid extension)
 	nexus_worker_registry_wake_at_commit(NEXUS_WAKE_CATALOG);
 	if (access != OAT_POST_CREATE)
 		return;
-	nexus_worker_registry_request_at_commit();
+	nexus_worker_registry_request_at_commit(MyDatabaseId);
 	if (!nexus_worker_registry_is_available())
 		nexus_hooks_warn_not_preloaded();
+}
+
+/* A new one may have the extension from its template; connections may be allowed now. */
+static void
+see_database(ObjectAccessType access, Oid database)
+{
+	if (access != OAT_DROP)
+	{
+		nexus_worker_registry_request_at_commit(database);
+		return;
+	}
+	dropped_database = database;
+	(void) nexus_worker_registry_leave(database, LEAVE_TIMEOUT_MS);
 }
 
 static void
@@ -210,11 +223,8 @@ see_object(ObjectAccessType access, Oid class, Oid object)
 	}
 	else if (class == UserMappingRelationId && has_our_wrapper())
 		nexus_worker_registry_wake_at_commit(NEXUS_WAKE_CATALOG);
-	else if (class == DatabaseRelationId && access == OAT_DROP)
-	{
-		dropped_database = object;
-		(void) nexus_worker_registry_leave(object, LEAVE_TIMEOUT_MS);
-	}
+	else if (class == DatabaseRelationId)
+		see_database(access, object);
 }
 
 static void

@@ -28,6 +28,7 @@ NexusWorkerRegistry *nexus_worker_registry = NULL;
 /* What this backend does when its transaction ends. */
 static uint32 pending_reasons = 0;
 static bool pending_request = false;
+static Oid	pending_database = InvalidOid;	/* InvalidOid: all */
 static bool has_marks = false;
 static bool is_transaction_watched = false;
 
@@ -171,7 +172,7 @@ add_request(Oid database)
 		if (nexus_worker_registry->requests[i] == database)
 			return;
 	}
-	if (nexus_worker_registry->request_count < NEXUS_REQUESTS_MAX)
+	if (OidIsValid(database) && nexus_worker_registry->request_count < NEXUS_REQUESTS_MAX)
 		nexus_worker_registry->requests[nexus_worker_registry->request_count++] = database;
 	else
 		nexus_worker_registry->looks_at_all = true;
@@ -264,7 +265,7 @@ end_transaction(XactEvent event, void *arg)
 	if (event != XACT_EVENT_COMMIT)
 		return;
 	if (requests)
-		nexus_worker_registry_request(MyDatabaseId);
+		nexus_worker_registry_request(pending_database);
 	if (reasons != 0)
 		nexus_worker_registry_wake(MyDatabaseId, reasons);
 }
@@ -287,11 +288,12 @@ nexus_worker_registry_wake_at_commit(uint32 reasons)
 }
 
 void
-nexus_worker_registry_request_at_commit(void)
+nexus_worker_registry_request_at_commit(Oid database)
 {
 	if (nexus_worker_registry == NULL)
 		return;
 	watch_transaction();
+	pending_database = !pending_request || pending_database == database ? database : InvalidOid;
 	pending_request = true;
 }
 

@@ -21,12 +21,12 @@ typedef enum NexusProcessState
 	NEXUS_PROCESS_RUNNING,
 	NEXUS_PROCESS_PAUSED,
 	NEXUS_PROCESS_NO_SLOT,		/* max_worker_processes is exhausted */
-	NEXUS_PROCESS_FAILED		/* could not start, or ended with an error; tried again */
+	NEXUS_PROCESS_FAILED		/* ended with an error; tried again */
 } NexusProcessState;
 
 /* Why a worker is woken. */
 #define NEXUS_WAKE_ARRIVALS	0x01	/* rows of operation or request committed */
-#define NEXUS_WAKE_CATALOG	0x02	/* servers, mappings, the extension changed */
+#define NEXUS_WAKE_CATALOG	0x02	/* endpoints or the extension changed */
 #define NEXUS_WAKE_LEAVE	0x04	/* somebody wants this database without us */
 
 /* What monitor.c shows of one process; a copy. */
@@ -66,14 +66,14 @@ extern void nexus_worker_registry_wake_at_commit(uint32 reasons);
 /* The same at once: after COMMIT PREPARED, from signal-free code only. */
 extern void nexus_worker_registry_wake(Oid database, uint32 reasons);
 
-/* Ask the launcher to look at a database (its extension may have come). */
+/* Ask the launcher to look at a database, or at all of them (InvalidOid). */
 extern void nexus_worker_registry_request(Oid database);
 
 /*
- * The same for this database when the current transaction commits, even where
- * it has a worker: that one may be about to leave.
+ * The same when the current transaction commits, even where the database has a
+ * worker: that one may be about to leave.
  */
-extern void nexus_worker_registry_request_at_commit(void);
+extern void nexus_worker_registry_request_at_commit(Oid database);
 
 /*
  * Ask the worker of a database to leave and wait up to "timeout_ms" until its

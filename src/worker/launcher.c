@@ -1,21 +1,13 @@
 /*
  * launcher.c
- *	  Start a worker for every database that has the extension, and again when
- *	  it ends by an error.
+ *	  The launcher's life, and how the life of its workers begins.
  *
- * The launcher cannot see into a database: it starts a worker, which ends with
- * exit code 0 where it finds no extension and is then left alone until somebody
- * asks (nexus_worker_registry_request).  Ends are learned from the registry, so
- * a launcher that was started again keeps the workers it finds; the handle only
- * tells of those that did not get as far as the registry.
+ * It sees no database from inside: whether one has the extension only a worker
+ * can tell (launch.h).  At SIGTERM, which the workers get too, it goes on until
+ * they have left, so that callbacks are answered as long as somebody can.
  */
 #include "postgres.h"
 
-#include "access/heapam.h"
-#include "access/htup_details.h"
-#include "access/tableam.h"
-#include "access/xact.h"
-#include "catalog/pg_database.h"
 #include "miscadmin.h"
 #include "net/local_socket.h"
 #include "pgstat.h"
@@ -27,224 +19,15 @@
 #include "tcop/tcopprot.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
-#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
+#include "worker/database_list.h"
+#include "worker/launch.h"
 #include "worker/launcher.h"
 #include "worker/listener_process.h"
 #include "worker/worker.h"
 
 #define RESTART_SECONDS 1
-#define DELAY_MIN_MS 1000
-#define DELAY_MAX_MS 60000
-
-/* One that ran as long as this is tried again soon when it ends. */
-#define STABLE_AFTER_MS 60000
-
-/* Meanwhile no other is started; after that it is somebody's lock. */
-#define START_TIMEOUT_MS 5000
-
-#define NO_SLOT_DELAY_MS 10000
-#define NO_SLOT_WARNING_MS (10 * 60 * 1000)
 #define DRAIN_TIMEOUT_MS 4000
-
-typedef enum LaunchPhase
-{
-	LAUNCH_WANTED,				/* to be started as soon as it may */
-	LAUNCH_STARTING,			/* registered, not yet attached */
-	LAUNCH_RUNNING,
-	LAUNCH_DELAYED				/* tried again when "due" */
-} LaunchPhase;
-
-/* A database whose worker runs or is to be started. */
-typedef struct Launch
-{
-	Oid			database;
-	NameData	name;
-	LaunchPhase phase;
-	TimestampTz since;			/* when the phase began */
-	TimestampTz due;			/* valid when delayed */
-	int			delay_ms;		/* before the next try after an error */
-	bool		has_no_slot;	/* delayed for want of a worker process */
-	bool		looks_again;	/* asked for while a worker was there */
-	bool		is_first_look;	/* the listener waits for what it finds */
-	BackgroundWorkerHandle *handle; /* NULL where another launcher started it */
-} Launch;
-
-static List *launches = NIL;	/* of Launch */
-static bool is_scanned = false;
-static TimestampTz no_slot_warning = 0;
-
-/* ---- databases ---- */
-
-typedef struct DatabaseName
-{
-	Oid			oid;
-	NameData	name;
-	bool		is_usable;		/* may have a worker */
-} DatabaseName;
-
-/* All of pg_database, in the context of the caller. */
-static List *
-read_databases(void)
-{
-	MemoryContext context = CurrentMemoryContext;
-	List	   *databases = NIL;
-	Relation	relation;
-	TableScanDesc scan;
-	HeapTuple	tuple;
-
-	SetCurrentStatementStartTimestamp();
-	StartTransactionCommand();
-	(void) GetTransactionSnapshot();
-	relation = table_open(DatabaseRelationId, AccessShareLock);
-	scan = table_beginscan_catalog(relation, 0, NULL);
-	while (HeapTupleIsValid(tuple = heap_getnext(scan, ForwardScanDirection)))
-	{
-		Form_pg_database form = (Form_pg_database) GETSTRUCT(tuple);
-		MemoryContext old_context = MemoryContextSwitchTo(context);
-		DatabaseName *database = palloc(sizeof(DatabaseName));
-
-		database->oid = form->oid;
-		database->name = form->datname;
-		database->is_usable = form->datallowconn && !form->datistemplate && !database_is_invalid_form(form);
-		databases = lappend(databases, database);
-		MemoryContextSwitchTo(old_context);
-	}
-	table_endscan(scan);
-	table_close(relation, AccessShareLock);
-	CommitTransactionCommand();
-	MemoryContextSwitchTo(context);
-	return databases;
-}
-
-static const DatabaseName *
-find_database(const List *databases, Oid oid)
-{
-	ListCell   *cell;
-
-	foreach(cell, databases)
-	{
-		const DatabaseName *database = lfirst(cell);
-
-		if (database->oid == oid)
-			return database;
-	}
-	return NULL;
-}
-
-static Launch *
-find_launch(Oid database)
-{
-	ListCell   *cell;
-
-	foreach(cell, launches)
-	{
-		Launch	   *launch = lfirst(cell);
-
-		if (launch->database == database)
-			return launch;
-	}
-	return NULL;
-}
-
-static void
-enter_phase(Launch *launch, LaunchPhase phase)
-{
-	launch->phase = phase;
-	launch->since = GetCurrentTimestamp();
-}
-
-/* A worker is asked for; one that waits after an error goes on waiting. */
-static void
-want(const DatabaseName *database)
-{
-	Launch	   *launch = find_launch(database->oid);
-	MemoryContext old_context;
-
-	if (launch != NULL)
-	{
-		launch->looks_again = launch->phase == LAUNCH_STARTING || launch->phase == LAUNCH_RUNNING;
-		return;
-	}
-	old_context = MemoryContextSwitchTo(TopMemoryContext);
-	launch = palloc0(sizeof(Launch));
-	launch->database = database->oid;
-	launch->name = database->name;
-	launch->is_first_look = !is_scanned;
-	enter_phase(launch, LAUNCH_WANTED);
-	launches = lappend(launches, launch);
-	MemoryContextSwitchTo(old_context);
-}
-
-static void
-forget(Launch *launch)
-{
-	nexus_worker_registry_forget(launch->database);
-	launches = list_delete_ptr(launches, launch);
-	if (launch->handle != NULL)
-		pfree(launch->handle);
-	pfree(launch);
-}
-
-static void
-want_all(void)
-{
-	List	   *databases = read_databases();
-	ListCell   *cell;
-
-	foreach(cell, databases)
-	{
-		const DatabaseName *database = lfirst(cell);
-
-		if (database->is_usable)
-			want(database);
-	}
-	list_free_deep(databases);
-}
-
-static void
-take_requests(void)
-{
-	Oid			requests[NEXUS_REQUESTS_MAX];
-	int			count;
-	List	   *databases;
-
-	if (nexus_worker_registry_take_requests(requests, &count))
-		want_all();
-	if (count == 0)
-		return;
-	databases = read_databases();
-	for (int i = 0; i < count; i++)
-	{
-		const DatabaseName *database = find_database(databases, requests[i]);
-		Launch	   *launch = find_launch(requests[i]);
-
-		if (database != NULL && database->is_usable)
-			want(database);
-		else if (launch != NULL && launch->phase == LAUNCH_WANTED)
-			forget(launch);
-	}
-	list_free_deep(databases);
-}
-
-/* What a crash in the middle of DROP DATABASE may have left. */
-static void
-remove_stale_sockets(void)
-{
-	List	   *databases = read_databases();
-	List	   *sockets = nexus_local_socket_databases();
-	ListCell   *cell;
-
-	foreach(cell, sockets)
-	{
-		if (find_database(databases, lfirst_oid(cell)) == NULL)
-			nexus_local_socket_remove(lfirst_oid(cell));
-	}
-	list_free(sockets);
-	list_free_deep(databases);
-}
-
-/* ---- starting workers ---- */
 
 void
 nexus_launcher_worker_main(Datum arg)
@@ -266,264 +49,21 @@ nexus_launcher_worker_main(Datum arg)
 	PG_END_TRY();
 }
 
-static bool
-register_worker(Launch *launch)
-{
-	BackgroundWorker worker = {0};
-	MemoryContext old_context = MemoryContextSwitchTo(TopMemoryContext);
-	bool		ok;
-
-	snprintf(worker.bgw_name, sizeof(worker.bgw_name), "nexus worker for database %s", NameStr(launch->name));
-	strlcpy(worker.bgw_type, "nexus worker", sizeof(worker.bgw_type));
-	strlcpy(worker.bgw_library_name, "nexus_pg", sizeof(worker.bgw_library_name));
-	strlcpy(worker.bgw_function_name, "nexus_launcher_worker_main", sizeof(worker.bgw_function_name));
-	worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
-	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
-	worker.bgw_restart_time = BGW_NEVER_RESTART;
-	worker.bgw_main_arg = ObjectIdGetDatum(launch->database);
-	worker.bgw_notify_pid = MyProcPid;
-	if (launch->handle != NULL)
-		pfree(launch->handle);
-	launch->handle = NULL;
-	ok = RegisterDynamicBackgroundWorker(&worker, &launch->handle);
-	MemoryContextSwitchTo(old_context);
-	return ok;
-}
-
+/* What a crash in the middle of DROP DATABASE may have left. */
 static void
-delay(Launch *launch, int delay_ms)
+remove_stale_sockets(void)
 {
-	enter_phase(launch, LAUNCH_DELAYED);
-	launch->due = TimestampTzPlusMilliseconds(launch->since, delay_ms);
-}
-
-static void
-take_no_slot(Launch *launch)
-{
-	nexus_worker_registry_fail(launch->database, NEXUS_PROCESS_NO_SLOT,
-							   "max_worker_processes is exhausted");
-	launch->has_no_slot = true;
-	delay(launch, NO_SLOT_DELAY_MS);
-	if (no_slot_warning != 0 &&
-		!TimestampDifferenceExceeds(no_slot_warning, launch->since, NO_SLOT_WARNING_MS))
-		return;
-	no_slot_warning = launch->since;
-	ereport(WARNING,
-			(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
-			 errmsg("could not start the nexus worker for database \"%s\": no background worker slot is free",
-					NameStr(launch->name)),
-			 errhint("Increase max_worker_processes, by one for each database with nexus_pg and one more.")));
-}
-
-static void
-start_worker(Launch *launch)
-{
-	launch->looks_again = false;
-	launch->has_no_slot = false;
-	nexus_worker_registry_prepare(launch->database);
-	if (register_worker(launch))
-		enter_phase(launch, LAUNCH_STARTING);
-	else
-		take_no_slot(launch);
-}
-
-/* One at a time, so that hundreds of databases make no burst. */
-static bool
-is_another_starting(void)
-{
-	TimestampTz now = GetCurrentTimestamp();
+	List	   *databases = nexus_database_list_read();
+	List	   *sockets = nexus_local_socket_databases();
 	ListCell   *cell;
 
-	foreach(cell, launches)
+	foreach(cell, sockets)
 	{
-		const Launch *launch = lfirst(cell);
-
-		if (launch->phase == LAUNCH_STARTING &&
-			!TimestampDifferenceExceeds(launch->since, now, START_TIMEOUT_MS))
-			return true;
+		if (nexus_database_list_find(databases, lfirst_oid(cell)) == NULL)
+			nexus_local_socket_remove(lfirst_oid(cell));
 	}
-	return false;
-}
-
-static void
-start_wanted(void)
-{
-	ListCell   *cell;
-
-	if (is_another_starting())
-		return;
-	foreach(cell, launches)
-	{
-		Launch	   *launch = lfirst(cell);
-
-		if (launch->phase != LAUNCH_WANTED || nexus_worker_registry_is_being_left(launch->database))
-			continue;
-		start_worker(launch);
-		if (launch->phase == LAUNCH_STARTING)
-			return;
-	}
-}
-
-/* ---- ends of workers ---- */
-
-static bool
-is_stopped(const Launch *launch)
-{
-	pid_t		pid;
-
-	return launch->handle != NULL && GetBackgroundWorkerPid(launch->handle, &pid) == BGWH_STOPPED;
-}
-
-static void
-retry_after_error(Launch *launch)
-{
-	if (TimestampDifferenceExceeds(launch->since, GetCurrentTimestamp(), STABLE_AFTER_MS))
-		launch->delay_ms = 0;
-	launch->delay_ms = Min(Max(launch->delay_ms * 2, DELAY_MIN_MS), DELAY_MAX_MS);
-	nexus_worker_registry_fail(launch->database, NEXUS_PROCESS_FAILED, NULL);
-	delay(launch, launch->delay_ms);
-}
-
-/* A process has ended, so there may be a slot for others. */
-static void
-retry_without_slot(void)
-{
-	ListCell   *cell;
-
-	foreach(cell, launches)
-	{
-		Launch	   *launch = lfirst(cell);
-
-		if (launch->phase == LAUNCH_DELAYED && launch->has_no_slot)
-			enter_phase(launch, LAUNCH_WANTED);
-	}
-}
-
-/*
- * Exit code 0: it found no extension, or was asked to leave.  Until that is
- * over a first look remains to be done.
- */
-static void
-take_end(Launch *launch, bool is_clean)
-{
-	retry_without_slot();
-	if (!is_clean)
-		retry_after_error(launch);
-	else if (launch->looks_again ||
-			 (launch->is_first_look && nexus_worker_registry_is_being_left(launch->database)))
-		enter_phase(launch, LAUNCH_WANTED);
-	else
-		forget(launch);
-}
-
-static void
-look_at_running(Launch *launch)
-{
-	/* In this order: a worker that is stopped has told of its end before. */
-	bool		stopped = is_stopped(launch);
-	NexusWorkerLook look = nexus_worker_registry_look(launch->database);
-
-	if (look.is_attached)
-	{
-		if (launch->phase == LAUNCH_STARTING)
-			enter_phase(launch, LAUNCH_RUNNING);
-		if (look.state == NEXUS_PROCESS_RUNNING || look.state == NEXUS_PROCESS_PAUSED)
-			launch->is_first_look = false;
-	}
-	else if (look.has_ended)
-		take_end(launch, look.exit_code == 0);
-	else if (stopped || launch->phase == LAUNCH_RUNNING)
-		take_end(launch, false);
-}
-
-/* The database may have gone meanwhile. */
-static void
-look_at_delayed(Launch *launch)
-{
-	List	   *databases;
-	const DatabaseName *database;
-
-	if (launch->due > GetCurrentTimestamp())
-		return;
-	databases = read_databases();
-	database = find_database(databases, launch->database);
-	if (database != NULL && database->is_usable)
-	{
-		launch->name = database->name;
-		enter_phase(launch, LAUNCH_WANTED);
-	}
-	else
-		forget(launch);
+	list_free(sockets);
 	list_free_deep(databases);
-}
-
-static void
-look_at_launches(void)
-{
-	List	   *copy = list_copy(launches); /* what we call may remove some */
-	ListCell   *cell;
-
-	foreach(cell, copy)
-	{
-		Launch	   *launch = lfirst(cell);
-
-		switch (launch->phase)
-		{
-			case LAUNCH_STARTING:
-			case LAUNCH_RUNNING:
-				look_at_running(launch);
-				break;
-			case LAUNCH_DELAYED:
-				look_at_delayed(launch);
-				break;
-			case LAUNCH_WANTED:
-				/* One that an earlier launcher has started. */
-				if (nexus_worker_registry_look(launch->database).is_attached)
-					enter_phase(launch, LAUNCH_RUNNING);
-				break;
-		}
-	}
-	list_free(copy);
-}
-
-/* ---- the launcher's life ---- */
-
-static void
-check_scanned(void)
-{
-	ListCell   *cell;
-
-	if (is_scanned)
-		return;
-	foreach(cell, launches)
-	{
-		if (((Launch *) lfirst(cell))->is_first_look)
-			return;
-	}
-	is_scanned = true;
-	nexus_listener_process_set_scanned();
-}
-
-/* When a launch needs us though nobody wakes us; DT_NOEND for never. */
-static TimestampTz
-next_due(void)
-{
-	TimestampTz due = DT_NOEND;
-	bool		is_waiting = false;
-	ListCell   *cell;
-
-	foreach(cell, launches)
-	{
-		const Launch *launch = lfirst(cell);
-
-		if (launch->phase == LAUNCH_DELAYED)
-			due = Min(due, launch->due);
-		if (launch->phase == LAUNCH_WANTED && !nexus_worker_registry_is_being_left(launch->database))
-			is_waiting = true;
-	}
-	if (is_waiting)
-		due = Min(due, TimestampTzPlusMilliseconds(GetCurrentTimestamp(), START_TIMEOUT_MS));
-	return due;
 }
 
 static void
@@ -556,12 +96,11 @@ run_turn(void)
 		ProcessConfigFile(PGC_SIGHUP);
 		nexus_listener_process_configure();
 	}
-	take_requests();
-	look_at_launches();
-	start_wanted();
-	check_scanned();
+	nexus_launch_turn();
+	if (nexus_launch_is_scanned())
+		nexus_listener_process_set_scanned();
 	listener_due = nexus_listener_process_turn();
-	sleep_until(Min(listener_due, next_due()));
+	sleep_until(Min(listener_due, nexus_launch_next_due()));
 }
 
 /* The workers leave with us; callbacks are taken until they have gone. */
@@ -593,7 +132,7 @@ nexus_launcher_main(Datum arg)
 				 errmsg("another nexus launcher is running")));
 
 	remove_stale_sockets();
-	want_all();
+	nexus_launch_want_all();
 	nexus_listener_process_configure();
 	while (!ShutdownRequestPending)
 		run_turn();

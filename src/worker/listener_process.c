@@ -55,7 +55,7 @@ static struct
 	char		line[NEXUS_CONTROL_LINE_MAX];
 	size_t		line_len;
 	bool		skips_line;		/* the rest of an over-long one */
-} listener = {.bind = {DT_NOEND, 0}, .start = {DT_NOEND, 0}};
+}			listener;
 
 static void
 try_now(Retry *retry)
@@ -125,6 +125,8 @@ send_settings(void)
 void
 nexus_listener_process_set_scanned(void)
 {
+	if (listener.is_scanned)
+		return;
 	listener.is_scanned = true;
 	send_settings();
 }

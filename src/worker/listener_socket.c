@@ -117,11 +117,13 @@ add_infos(const char *name, const struct addrinfo *infos, NexusListenerSockets *
 static bool
 add_entry(const char *name, NexusListenerSockets *sockets, NexusError *error)
 {
-	struct addrinfo hints = {.ai_flags = AI_PASSIVE, .ai_socktype = SOCK_STREAM};
+	struct addrinfo hints = {0};
 	struct addrinfo *infos;
 	int			failure;
 	bool		ok;
 
+	hints.ai_flags = AI_PASSIVE;
+	hints.ai_socktype = SOCK_STREAM;
 	/* Without a name there must be a service. */
 	failure = getaddrinfo(strcmp(name, "*") == 0 ? NULL : name, "0", &hints, &infos);
 	if (failure != 0)
