@@ -117,11 +117,14 @@ put_process(const NexusProcessInfo *info, void *arg)
 	ReturnSetInfo *result = arg;
 	Datum		values[WORKERS_COLUMNS];
 	bool		nulls[WORKERS_COLUMNS];
+	const char *database = OidIsValid(info->database) ? get_database_name(info->database) : "";
 
+	/* Dropped, which the launcher has yet to notice. */
+	if (database == NULL)
+		return;
 	clear_row(values, nulls, WORKERS_COLUMNS);
 	set_text(values, nulls, WORKERS_KIND, info->kind);
-	if (OidIsValid(info->database))
-		set_text(values, nulls, WORKERS_DATABASE, get_database_name(info->database));
+	set_text(values, nulls, WORKERS_DATABASE, database);
 	if (info->pid != 0)
 		set_value(values, nulls, WORKERS_PID, Int32GetDatum(info->pid));
 	set_text(values, nulls, WORKERS_STATE, state_name(info->state));
