@@ -99,7 +99,7 @@ store_header(NexusText name, NexusText value, void *arg)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("header \"%.*s\" must not be set by callers", (int) name.len, name.data),
 				 errdetail("It says something about the message or the connection that is not theirs to say."),
-				 errhint("Leave it out; credentials belong into the endpoint's user mapping.")));
+				 errhint("Leave it out; credentials stand in the endpoint's user mapping.")));
 	push_string(stored, WJB_KEY, name, true);
 	push_string(stored, WJB_VALUE, value, false);
 	stored->bytes += name.len + value.len;

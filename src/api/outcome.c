@@ -20,7 +20,7 @@
 static void
 append_member(StringInfo json, const char *name, const char *value)
 {
-	appendStringInfo(json, "%c\"%s\": ", json->len == 0 ? '{' : ',', name);
+	appendStringInfo(json, "%s\"%s\": ", json->len == 0 ? "{" : ", ", name);
 	if (value != NULL)
 		escape_json(json, value);
 	else
@@ -42,7 +42,7 @@ nexus_outcome_detail(const NexusOperationRow *row, bool with_failure)
 	if (with_failure)
 	{
 		append_member(&json, "operation_token", row->operation_token);
-		appendStringInfoString(&json, ",\"failure\": ");
+		appendStringInfoString(&json, ", \"failure\": ");
 		if (row->failure == (Datum) 0)
 			appendStringInfoString(&json, "null");
 		else
@@ -156,7 +156,7 @@ nexus_outcome_take(const NexusOperationRow *row)
 			return nexus_outcome_result(row);
 		case NEXUS_STATE_FAILED:
 			raise_outcome(row, NEXUS_ERRCODE_FAILED, "failed", describe_cause(row),
-						  "The failure is in DETAIL and in nexus.operations; nexus.failed_attempts has what came before it.");
+						  "The failure is in DETAIL and in nexus.operations.");
 			break;
 		case NEXUS_STATE_CANCELED:
 			raise_outcome(row, NEXUS_ERRCODE_CANCELED, "was canceled", describe_cause(row),

@@ -27,7 +27,7 @@ raise_unknown(const NexusUuid *id)
 	ereport(ERROR,
 			(errcode(ERRCODE_UNDEFINED_OBJECT),
 			 errmsg("operation %s does not exist", text),
-			 errhint("Operations can be seen by members of the role that scheduled them, and for as long as they are retained.")));
+			 errhint("Only members of its owner's role see an operation, and only as long as it is retained.")));
 }
 
 NexusOperationRow *

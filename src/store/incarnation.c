@@ -28,6 +28,9 @@
 #define FIRST_KEY_NUMBER 1
 #define KEY_LEN 32
 
+/* Incarnation and operation id. */
+#define MESSAGE_LEN 32
+
 /* A row of the table. */
 typedef struct IncarnationRow
 {
@@ -223,8 +226,11 @@ take_key(const IncarnationRow *row, void *arg)
 bool
 nexus_incarnation_key(const NexusUuid *id, int32 key_number, uint8 key[32])
 {
-	WantedKey	wanted = {.id = id, .key_number = key_number, .key = key};
+	WantedKey	wanted = {0};
 
+	wanted.id = id;
+	wanted.key_number = key_number;
+	wanted.key = key;
 	scan(take_key, &wanted);
 	return wanted.is_found;
 }
@@ -233,17 +239,18 @@ static bool
 compute_mac(const uint8 *key, const uint8_t message[32], uint8_t mac[NEXUS_TOKEN_MAC_LEN])
 {
 	pg_hmac_ctx *context = pg_hmac_create(PG_SHA256);
-	bool		is_done = context != NULL &&
-		pg_hmac_init(context, key, KEY_LEN) >= 0 &&
-		pg_hmac_update(context, message, 32) >= 0 &&
-		pg_hmac_final(context, mac, NEXUS_TOKEN_MAC_LEN) >= 0;
+	bool		is_done;
 
-	if (context != NULL)
-		pg_hmac_free(context);
+	if (context == NULL)
+		return false;
+	is_done = pg_hmac_init(context, key, KEY_LEN) >= 0 &&
+		pg_hmac_update(context, message, MESSAGE_LEN) >= 0 &&
+		pg_hmac_final(context, mac, NEXUS_TOKEN_MAC_LEN) >= 0;
+	pg_hmac_free(context);
 	return is_done;
 }
 
-/* The library's contexts belong to a resource owner, which outside of a transaction there is none of. */
+/* The library's contexts belong to a resource owner; without a transaction there is none. */
 static bool
 compute_mac_anywhere(const uint8 *key, const uint8_t message[32], uint8_t mac[NEXUS_TOKEN_MAC_LEN])
 {

@@ -72,7 +72,7 @@ nexus_relation_open(const char *name, LOCKMODE lockmode)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_TABLE),
 				 errmsg("table \"%s.%s\" does not exist", SCHEMA_NAME, name),
-				 errhint("Install the extension with CREATE EXTENSION nexus_pg, or bring it up to date with ALTER EXTENSION nexus_pg UPDATE.")));
+				 errhint("Run CREATE EXTENSION nexus_pg, or ALTER EXTENSION nexus_pg UPDATE.")));
 	return table_open(table, lockmode);
 }
 
@@ -318,7 +318,7 @@ init_key(ScanKey key, Relation relation, AttrNumber column, Datum value)
 {
 	Form_pg_attribute attribute = TupleDescAttr(RelationGetDescr(relation), column - 1);
 
-	/* The column's own collation, or the descent of the index would go astray. */
+	/* Any other collation would go astray in the index. */
 	ScanKeyEntryInitialize(key, 0, column, BTEqualStrategyNumber, InvalidOid, attribute->attcollation,
 						   attribute->atttypid == TEXTOID ? F_TEXTEQ : F_UUID_EQ, value);
 }
