@@ -213,6 +213,38 @@ nexus_due_of_frame(const NexusExecuteFrame *frame, Oid owner, Datum headers)
 	return pack_due(&parts, CurrentMemoryContext);
 }
 
+static const char *
+moved(const NexusDue *to, const NexusDue *from, const char *pointer)
+{
+	return pointer == NULL ? NULL : (const char *) to + (pointer - (const char *) from);
+}
+
+void
+nexus_due_move(NexusDue *to, const NexusDue *from)
+{
+	memcpy(to, from, from->size);
+	to->endpoint = moved(to, from, from->endpoint);
+	to->service = moved(to, from, from->service);
+	to->operation = moved(to, from, from->operation);
+	to->callback_base = moved(to, from, from->callback_base);
+	to->operation_token = moved(to, from, from->operation_token);
+	to->input_content_type = moved(to, from, from->input_content_type);
+	to->headers = moved(to, from, from->headers);
+	to->input.data = moved(to, from, from->input.data);
+}
+
+NexusDue *
+nexus_due_with_base(const NexusDue *from, const char *base, MemoryContext context)
+{
+	Size		len = strlen(base) + 1;
+	NexusDue   *due = MemoryContextAllocHuge(context, from->size + len);
+
+	nexus_due_move(due, from);
+	due->callback_base = memcpy((char *) due + from->size, base, len);
+	due->size += len;
+	return due;
+}
+
 void
 nexus_due_store_callback_base(const NexusUuid *ids, int count, const char *base)
 {

@@ -48,6 +48,12 @@ extern void nexus_due_load(const NexusUuid *ids, int count, MemoryContext contex
 /* The same from an execute frame, headers a jsonb (0 = none); in CurrentMemoryContext. */
 extern NexusDue *nexus_due_of_frame(const NexusExecuteFrame *frame, Oid owner, Datum headers);
 
+/* Copy into an allocation of from->size bytes; pointers follow. */
+extern void nexus_due_move(NexusDue *to, const NexusDue *from);
+
+/* A copy with this callback base, in "context". */
+extern NexusDue *nexus_due_with_base(const NexusDue *from, const char *base, MemoryContext context);
+
 /* Store a callback base that was not known when the operations were scheduled. */
 extern void nexus_due_store_callback_base(const NexusUuid *ids, int count, const char *base);
 

@@ -2,8 +2,9 @@
  * outcome.c
  *	  A group of outcomes written with a few array statements.
  *
- * Order inside of a group: inserts, progress, close, cancellations, so that a
- * start and a completion that meet in one group both leave their mark.
+ * Order inside of a group: inserts, cancellations, progress, closes, so that a
+ * cancel, a start and a completion that meet in one group all leave their mark,
+ * and a cancel that waits for the start is found by it.
  */
 #include "postgres.h"
 
@@ -77,19 +78,16 @@ mark_returned(NexusOutcome **sorted, int count, void (*note) (NexusOutcome *outc
 		nexus_result_uuid(&row, 1, &id);
 		outcome = find_by_id(sorted, count, &id);
 		outcome->disposition = NEXUS_DISPOSITION_APPLIED;
-		if (note != NULL)
-			note(outcome, &row);
+		note(outcome, &row);
 	}
 	SPI_freetuptable(table);
 }
 
+/* Column 2 tells whether a cancel request can be, and has to be, sent now. */
 static void
-note_cancel_pending(NexusOutcome *outcome, const NexusResultRow *row)
+note_cancel_due(NexusOutcome *outcome, const NexusResultRow *row)
 {
-	const char *cancellation = nexus_result_text(row, 2);
-
-	outcome->is_cancel_pending = outcome->state == NEXUS_STATE_STARTED
-		&& cancellation != NULL && strcmp(cancellation, "requested") == 0;
+	outcome->is_cancel_due = nexus_result_int(row, 2, 0) != 0;
 }
 
 static void
@@ -109,13 +107,16 @@ apply_progress(NexusOutcome *const *outcomes, int count)
 						   "started_time = u.started_time, operation_token = u.token, "
 						   "last_attempt_complete_time = u.complete_time, next_attempt_schedule_time = u.next_time, "
 						   "last_attempt_failure = u.failure, deadline = u.deadline, "
-						   "links = COALESCE(u.links, o.links) "
+						   "links = COALESCE(u.links, o.links), "
+						   "cancellation_state = CASE WHEN u.state OPERATOR(pg_catalog.=) 'started' "
+						   "AND o.cancellation_state IS NOT NULL THEN 'scheduled' ELSE o.cancellation_state END "
 						   "FROM ROWS FROM (" EACH("$1") ", " EACH("$2") ", " EACH("$3") ", " EACH("$4") ", " EACH("$5") ", "
 						   EACH("$6") ", " EACH("$7") ", " EACH("$8") ", " EACH("$9") ", " EACH("$10") ") "
 						   "AS u (id, state, attempt, started_time, token, complete_time, next_time, failure, deadline, links) "
 						   "WHERE o.id OPERATOR(pg_catalog.=) u.id AND o.close_time IS NULL "
 						   "AND o.state OPERATOR(pg_catalog.<>) 'started' "
-						   "RETURNING o.id, o.cancellation_state", lengthof(types), types);
+						   "RETURNING o.id, CASE WHEN o.state OPERATOR(pg_catalog.=) 'started' "
+						   "AND o.cancellation_state IS NOT NULL THEN 1 ELSE 0 END", lengthof(types), types);
 	arrays = nexus_outcome_arrays_create(list, n, lengthof(types));
 	nexus_outcome_arrays_id(arrays, 0);
 	nexus_outcome_arrays_state(arrays, 1);
@@ -129,7 +130,7 @@ apply_progress(NexusOutcome *const *outcomes, int count)
 	NEXUS_OUTCOME_JSONB(arrays, 9, links);
 	nexus_transaction_execute(plan, nexus_outcome_arrays_values(arrays), NULL, SPI_OK_UPDATE_RETURNING);
 	qsort(list, n, sizeof(NexusOutcome *), compare_ids);
-	mark_returned(list, n, note_cancel_pending);
+	mark_returned(list, n, note_cancel_due);
 }
 
 static void
@@ -247,7 +248,9 @@ apply_cancellations(NexusOutcome *const *outcomes, int count)
 	if (n == 0)
 		return;
 	nexus_transaction_plan(&plan,
-						   "UPDATE nexus.operation AS o SET cancellation_state = u.state, "
+						   "UPDATE nexus.operation AS o SET cancellation_state = "
+						   "CASE WHEN u.state OPERATOR(pg_catalog.=) 'requested' "
+						   "AND o.state OPERATOR(pg_catalog.=) 'started' THEN 'scheduled' ELSE u.state END, "
 						   "cancellation_requested_time = COALESCE(o.cancellation_requested_time, u.requested_time), "
 						   "cancellation_reason = COALESCE(o.cancellation_reason, u.reason), "
 						   "cancellation_identity = COALESCE(o.cancellation_identity, u.identity), "
@@ -258,7 +261,9 @@ apply_cancellations(NexusOutcome *const *outcomes, int count)
 						   "FROM ROWS FROM (" EACH("$1") ", " EACH("$2") ", " EACH("$3") ", " EACH("$4") ", " EACH("$5") ", "
 						   EACH("$6") ", " EACH("$7") ", " EACH("$8") ", " EACH("$9") ") "
 						   "AS u (id, state, requested_time, reason, identity, attempt, complete_time, next_time, failure) "
-						   "WHERE o.id OPERATOR(pg_catalog.=) u.id AND o.close_time IS NULL RETURNING o.id",
+						   "WHERE o.id OPERATOR(pg_catalog.=) u.id AND o.close_time IS NULL "
+						   "RETURNING o.id, CASE WHEN o.state OPERATOR(pg_catalog.=) 'started' "
+						   "AND u.state OPERATOR(pg_catalog.=) 'requested' THEN 1 ELSE 0 END",
 						   lengthof(types), types);
 	arrays = nexus_outcome_arrays_create(list, n, lengthof(types));
 	nexus_outcome_arrays_id(arrays, 0);
@@ -272,7 +277,7 @@ apply_cancellations(NexusOutcome *const *outcomes, int count)
 	NEXUS_OUTCOME_JSONB(arrays, 8, cancellation_failure);
 	nexus_transaction_execute(plan, nexus_outcome_arrays_values(arrays), NULL, SPI_OK_UPDATE_RETURNING);
 	qsort(list, n, sizeof(NexusOutcome *), compare_ids);
-	mark_returned(list, n, NULL);
+	mark_returned(list, n, note_cancel_due);
 }
 
 static void
@@ -308,9 +313,9 @@ nexus_outcome_apply(NexusOutcome *const *outcomes, int count, TimestampTz *last_
 		nexus_stat_count_attempt(outcomes[i]);
 	}
 	apply_inserts(outcomes, count);
+	apply_cancellations(outcomes, count);
 	apply_progress(outcomes, count);
 	apply_closes(outcomes, count, last_close_time);
-	apply_cancellations(outcomes, count);
 	nexus_attempt_append(outcomes, count);
 	delete_done_requests(outcomes, count);
 	nexus_stat_write();

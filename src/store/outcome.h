@@ -92,7 +92,9 @@ typedef struct NexusOutcome
 	/* filled in by nexus_outcome_apply */
 	NexusDisposition disposition;
 	TimestampTz close_time;		/* CLOSE: assigned anew at every try */
-	bool		is_cancel_pending;	/* PROGRESS to started: a cancel waits for it */
+	bool		is_cancel_due;	/* started, and its cancel is to be sent now */
+	int			sqlerrcode;		/* REJECTED: why */
+	const char *error;
 
 	/* called after the commit; must not raise */
 	void		(*on_settled) (struct NexusOutcome *outcome, void *arg);
@@ -119,9 +121,13 @@ extern void nexus_outcome_probe_locks(NexusOutcome *const *outcomes, int count, 
  */
 extern Datum nexus_outcome_jsonb(NexusText json);
 
+/* The message of a failure, or of its innermost cause that has one; palloc'd. */
+extern char *nexus_outcome_failure_message(Datum failure);
+
 /*
  * Whether these bytes become jsonb in this database, as PostgreSQL's own
  * parser judges; decided once, so that no view can raise because of one row.
+ * Outside of a transaction; leaves garbage in CurrentMemoryContext.
  */
 extern bool nexus_outcome_is_jsonb(NexusText json);
 

@@ -6,12 +6,12 @@
 
 #include "store/outcome.h"
 
-#include "common/jsonapi.h"
+#include "compat.h"
 #include "mb/pg_wchar.h"
 #include "protocol/payload.h"
+#include "store/transaction.h"
 #include "utils/builtins.h"
 #include "utils/jsonb.h"
-#include "utils/memutils.h"
 
 /*
  * jsonb_in on text in the database's encoding.  The only errors are about the
@@ -83,48 +83,57 @@ nexus_outcome_jsonb(NexusText json)
 							   CStringGetDatum("{\"message\": \"the failure cannot be shown in this database\"}"));
 }
 
-/* In UTF-8 the parser alone tells, without building anything or raising. */
-static bool
-is_valid_utf8_json(NexusText json)
+/* In another encoding only the whole conversion tells; it reads catalogs. */
+typedef struct JsonCheck
 {
-	JsonLexContext *lex = makeJsonLexContextCstringLen(unconstify(char *, json.data), (int) json.len, PG_UTF8, true);
-	bool		ok = pg_parse_json(lex, &nullSemAction) == JSON_SUCCESS;
+	NexusText	json;
+	bool		ok;
+} JsonCheck;
 
-	pfree(lex->strval->data);
-	pfree(lex->strval);
-	pfree(lex);
-	return ok;
+static void
+check_by_conversion(void *arg)
+{
+	JsonCheck  *check = arg;
+	char	   *text = pnstrdup(check->json.data, check->json.len);
+	Datum		ignored;
+
+	check->ok = try_jsonb(pg_any_to_server(text, (int) check->json.len, PG_UTF8), &ignored);
 }
 
 bool
 nexus_outcome_is_jsonb(NexusText json)
 {
-	MemoryContext context;
-	MemoryContext old;
-	volatile bool ok = true;
+	JsonCheck	check = {json, false};
 
 	if (json.len == 0 || !nexus_payload_json_is_safe(json))
 		return false;
-	if (GetDatabaseEncoding() == PG_UTF8)
-		return is_valid_utf8_json(json);
+	if (!nexus_is_json(unconstify(char *, json.data), (int) json.len, PG_UTF8))
+		return false;
+	if (GetDatabaseEncoding() != PG_UTF8)
+		(void) nexus_transaction_run("check a result", check_by_conversion, &check, NULL);
+	else
+		check.ok = true;
+	return check.ok;
+}
 
-	context = AllocSetContextCreate(CurrentMemoryContext, "nexus json check", ALLOCSET_DEFAULT_SIZES);
-	old = MemoryContextSwitchTo(context);
-	PG_TRY();
-	{
-		char	   *text = pg_any_to_server(pnstrdup(json.data, json.len), (int) json.len, PG_UTF8);
-		Datum		ignored;
+#define FAILURE_DEPTH_MAX 100	/* causes inside of causes that are looked at */
 
-		ok = try_jsonb(text, &ignored);
-	}
-	PG_CATCH();
+char *
+nexus_outcome_failure_message(Datum failure)
+{
+	JsonbContainer *container = &DatumGetJsonbP(failure)->root;
+	char	   *message = NULL;
+
+	for (int i = 0; i < FAILURE_DEPTH_MAX && JsonContainerIsObject(container); i++)
 	{
-		MemoryContextSwitchTo(context);
-		FlushErrorState();
-		ok = false;
+		JsonbValue *own = getKeyJsonValueFromContainer(container, "message", strlen("message"), NULL);
+		JsonbValue *cause = getKeyJsonValueFromContainer(container, "cause", strlen("cause"), NULL);
+
+		if (own != NULL && own->type == jbvString && own->val.string.len > 0)
+			message = pnstrdup(own->val.string.val, own->val.string.len);
+		if (cause == NULL || cause->type != jbvBinary)
+			break;
+		container = cause->val.binary.data;
 	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(old);
-	MemoryContextDelete(context);
-	return ok;
+	return message == NULL ? pstrdup("") : message;
 }

@@ -32,6 +32,9 @@ static struct
 	int			size;
 }			last_read;
 
+/* Older operations may have been sent by a worker that left no record. */
+static uint64 first_xmax = 0;
+
 /* What a turn of arrival reading carries along. */
 typedef struct ArrivalRead
 {
@@ -87,7 +90,7 @@ take_operation(const NexusResultRow *row, void *arg)
 	read->on_operation(&arrival, read->arg);
 }
 
-/* Columns: operation_id, xid, kind, requested_time, reason, identity, state, attempt, cancellation_state, endpoint. */
+/* Columns: see REQUEST_COLUMNS. */
 static void
 take_request(const NexusResultRow *row, void *arg)
 {
@@ -108,12 +111,13 @@ take_request(const NexusResultRow *row, void *arg)
 	request.attempt = (int32) nexus_result_int(row, 8, 0);
 	request.is_cancel_requested = nexus_result_text(row, 9) != NULL;
 	request.endpoint = nexus_result_text(row, 10);
+	request.may_have_been_sent = nexus_result_xid(row, 11) < first_xmax;
 	read->on_request(&request, read->arg);
 }
 
 #define ARRIVAL_COLUMNS "SELECT o.id, o.xid, o.endpoint, o.deadline FROM nexus.operation o "
 #define REQUEST_COLUMNS "SELECT r.operation_id, r.xid, r.kind, r.requested_time, r.reason, r.identity, " \
-	"o.state, o.attempt, o.cancellation_state, o.endpoint " \
+	"o.state, o.attempt, o.cancellation_state, o.endpoint, o.xid " \
 	"FROM nexus.request r LEFT JOIN nexus.operation o ON o.id OPERATOR(pg_catalog.=) r.operation_id "
 #define OF_US(t) t ".incarnation OPERATOR(pg_catalog.=) $1 "
 #define SINCE(t) "AND " t ".xid OPERATOR(pg_catalog.>=) $2 AND " t ".xid OPERATOR(pg_catalog.<) $3 "
@@ -196,6 +200,7 @@ nexus_queue_read_arrivals(const NexusUuid *incarnation, NexusEachArrival on_oper
 	{
 		read_first(incarnation, &read);
 		read.lsn = GetXLogInsertRecPtr();
+		first_xmax = widen_xid(next, snapshot->xmax);
 	}
 	remember_snapshot(snapshot, next);
 	if (!XLogRecPtrIsInvalid(read.lsn))

@@ -41,6 +41,7 @@ typedef struct NexusTakenRequest
 	bool		is_found;		/* the operation exists */
 	NexusState	state;
 	int32		attempt;
+	bool		may_have_been_sent; /* by an earlier worker, unrecorded */
 	bool		is_cancel_requested;	/* before this one */
 	const char *endpoint;
 } NexusTakenRequest;

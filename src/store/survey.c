@@ -16,7 +16,6 @@ take_scheduled(const NexusResultRow *row, void *arg)
 {
 	NexusSurvey *survey = arg;
 
-	survey->has_open = true;
 	survey->on_scheduled(nexus_result_text(row, 1), survey->arg);
 }
 
@@ -25,7 +24,6 @@ take_backing_off(const NexusResultRow *row, void *arg)
 {
 	NexusSurvey *survey = arg;
 
-	survey->has_open = true;
 	survey->on_backing_off(nexus_result_text(row, 1), nexus_result_time(row, 2, DT_NOBEGIN), survey->arg);
 }
 
@@ -46,8 +44,7 @@ take_times(const NexusResultRow *row, void *arg)
 
 	survey->next_deadline = nexus_result_time(row, 1, DT_NOEND);
 	survey->first_close_time = nexus_result_time(row, 2, DT_NOEND);
-	survey->last_close_time = nexus_result_time(row, 3, DT_NOBEGIN);
-	survey->has_open |= nexus_result_int(row, 4, 0) != 0;
+	survey->open_count = nexus_result_int(row, 3, 0);
 }
 
 /* The distinct endpoints of a partial index, one probe each. */
@@ -86,15 +83,31 @@ nexus_survey_read(const NexusUuid *incarnation, NexusSurvey *survey)
 						   "SELECT (SELECT pg_catalog.min(o.deadline) FROM nexus.operation o "
 						   "WHERE o.close_time IS NULL AND o.deadline IS NOT NULL), "
 						   "(SELECT pg_catalog.min(o.close_time) FROM nexus.operation o WHERE o.close_time IS NOT NULL), "
-						   "(SELECT pg_catalog.max(o.close_time) FROM nexus.operation o WHERE o.close_time IS NOT NULL), "
-						   "(SELECT 1 FROM nexus.operation o WHERE o.close_time IS NULL "
-						   "AND o.incarnation OPERATOR(pg_catalog.=) $1 LIMIT 1)", 1, types);
+						   "(SELECT pg_catalog.count(*) FROM nexus.operation o WHERE o.close_time IS NULL "
+						   "AND o.incarnation OPERATOR(pg_catalog.=) $1)", 1, types);
 
-	survey->has_open = false;
 	nexus_result_each(scheduled, values, take_scheduled, survey);
 	nexus_result_each(backing_off, values, take_backing_off, survey);
 	nexus_result_each(cancellations, values, take_cancellation, survey);
 	nexus_result_each(times, values, take_times, survey);
+}
+
+static void
+take_last(const NexusResultRow *row, void *arg)
+{
+	*(TimestampTz *) arg = nexus_result_time(row, 1, DT_NOBEGIN);
+}
+
+TimestampTz
+nexus_survey_last_close_time(void)
+{
+	static SPIPlanPtr plan = NULL;
+	TimestampTz last = DT_NOBEGIN;
+
+	nexus_transaction_plan(&plan, "SELECT pg_catalog.max(o.close_time) FROM nexus.operation o "
+						   "WHERE o.close_time IS NOT NULL", 0, NULL);
+	nexus_result_each(plan, NULL, take_last, &last);
+	return last;
 }
 
 static void

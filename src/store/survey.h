@@ -22,9 +22,11 @@ typedef struct NexusSurvey
 	/* filled in */
 	TimestampTz next_deadline;	/* DT_NOEND for none */
 	TimestampTz first_close_time;	/* DT_NOEND for none */
-	TimestampTz last_close_time;	/* DT_NOBEGIN for none */
-	bool		has_open;
+	int64		open_count;
 } NexusSurvey;
+
+/* The greatest close time of the database; DT_NOBEGIN for none. */
+extern TimestampTz nexus_survey_last_close_time(void);
 
 /* In nexus_transaction_run; rows of other incarnations do not count. */
 extern void nexus_survey_read(const NexusUuid *incarnation, NexusSurvey *survey);

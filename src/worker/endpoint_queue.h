@@ -1,0 +1,97 @@
+/*
+ * endpoint_queue.h
+ *	  One endpoint in a worker's memory: its configuration, who calls it, and
+ *	  the operations that wait for it.
+ *
+ * The queue is bounded.  What does not fit stays in the table and is read from
+ * a remembered key when there is room (spilled); what backs off stays there
+ * until it is due.  Per endpoint, so that a slow or blocked one delays no other
+ * and its backlog is never scanned (internals.md 5.5, 5.6).
+ */
+#ifndef NEXUS_WORKER_ENDPOINT_QUEUE_H
+#define NEXUS_WORKER_ENDPOINT_QUEUE_H
+
+#include "lib/ilist.h"
+#include "store/due.h"
+#include "store/queue.h"
+#include "worker/caller.h"
+#include "worker/state.h"
+
+#define NEXUS_QUEUE_MAX 10000	/* operations of one endpoint in memory, 100 bytes each */
+#define NEXUS_QUEUE_LOW 1000	/* refill below this */
+
+typedef enum NexusCallPhase
+{
+	NEXUS_CALL_QUEUED,			/* only its id is known */
+	NEXUS_CALL_LOADED,			/* ready to be sent */
+	NEXUS_CALL_IN_FLIGHT,
+	NEXUS_CALL_SETTLING			/* its outcome waits for the commit */
+} NexusCallPhase;
+
+/* An operation in memory, from its arrival until its outcome has committed. */
+typedef struct NexusCall
+{
+	NexusUuid	id;				/* key of the dispatcher's table */
+	dlist_node	node;			/* in queued or loaded */
+	struct NexusEndpointQueue *queue;
+	NexusCallPhase phase;
+	bool		is_closed;		/* something else closed it: drop the reply */
+	int32		settling;		/* outcomes of it in the group */
+	NexusDue   *due;			/* from LOADED on */
+	NexusHttpCall *http;		/* IN_FLIGHT */
+	TimestampTz sent_time;
+} NexusCall;
+
+typedef struct NexusEndpointQueue
+{
+	dlist_node	node;			/* in the dispatcher's list */
+	struct NexusDispatcher *dispatcher; /* whose list that is */
+	char	   *name;
+	NexusEndpoint *config;		/* NULL: not read yet, or no such server */
+	bool		is_stale;		/* read the configuration before the next send */
+	NexusCaller *callers;
+	MemoryContext context;		/* of configuration and callers */
+	char	   *own_base;		/* callback base that is our own listener; NULL = none */
+	dlist_head	queued;
+	int			queued_count;
+	dlist_head	loaded;
+	int			loaded_count;
+	int			in_flight;
+	bool		is_spilled;		/* the table has more, after spill_key */
+	NexusQueueKey spill_key;
+	TimestampTz retry_next;		/* when something that backs off is due */
+	TimestampTz retry_floor;	/* all up to here was handed out */
+	NexusUuid	retry_floor_id;
+	int			stats_slot;		/* shared/stats.h; -1 = none */
+} NexusEndpointQueue;
+
+extern NexusEndpointQueue *nexus_endpoint_queue_create(const char *name, Oid database, MemoryContext context);
+
+/*
+ * Read the configuration anew, in a transaction, and forget the callers.
+ * "listener_port" is part of the callback base.
+ */
+extern void nexus_endpoint_queue_read(NexusEndpointQueue *queue, int listener_port);
+
+/* The caller of an owner, read where it is not known; in a transaction. */
+extern NexusCaller *nexus_endpoint_queue_caller(NexusEndpointQueue *queue, Oid owner);
+
+/* The same without reading: NULL where it is not known. */
+extern NexusCaller *nexus_endpoint_queue_known_caller(NexusEndpointQueue *queue, Oid owner);
+
+/* Hand out everything in the table once more: what was held back may go now. */
+extern void nexus_endpoint_queue_rewind(NexusEndpointQueue *queue);
+
+/* Note that the table has an operation that is not in memory. */
+extern void nexus_endpoint_queue_spill(NexusEndpointQueue *queue, const NexusQueueKey *key);
+
+/* Whether its operations may be sent at all. */
+extern bool nexus_endpoint_queue_is_open(const NexusEndpointQueue *queue, const NexusWorker *worker);
+
+/* How many more requests it may have in flight. */
+extern int	nexus_endpoint_queue_room(const NexusEndpointQueue *queue);
+
+/* Count requests in flight, here and in the live figures. */
+extern void nexus_endpoint_queue_add_in_flight(NexusEndpointQueue *queue, int change);
+
+#endif							/* NEXUS_WORKER_ENDPOINT_QUEUE_H */

@@ -1,0 +1,33 @@
+/*
+ * state.h
+ *	  What the parts of a worker share: one per process.
+ */
+#ifndef NEXUS_WORKER_STATE_H
+#define NEXUS_WORKER_STATE_H
+
+#include "net/http_client.h"
+#include "net/io_loop.h"
+#include "net/local_socket.h"
+#include "store/incarnation.h"
+#include "worker/group.h"
+
+typedef struct NexusWorker
+{
+	Oid			database;
+	Oid			operation_table;	/* its OID: gone means the extension is gone */
+	MemoryContext context;		/* of the process's life */
+	MemoryContext scratch;		/* reset each turn */
+	bool		has_incarnation;
+	NexusIncarnation incarnation;
+	bool		is_paused;		/* this database is a copy */
+	int64		arrived;		/* operations open at the start, and come since */
+	NexusIoLoop *loop;
+	NexusHttpClient *http;
+	NexusLocalServer *server;
+	NexusGroup *group;
+	struct NexusDispatcher *dispatcher;
+	struct NexusCancellations *cancellations;
+	struct NexusDeadlines *deadlines;
+} NexusWorker;
+
+#endif							/* NEXUS_WORKER_STATE_H */

@@ -1,0 +1,371 @@
+/*
+ * worker.c
+ *	  The life of a database's worker: attach, recover, loop, drain.
+ *
+ * It sleeps in one place.  Each turn it takes what is readable, reads what has
+ * arrived, sends what may go and then commits what has come back; with no open
+ * operation it sleeps without limit.
+ */
+#include "postgres.h"
+
+#include "worker/worker.h"
+
+#include <signal.h>
+
+#include "access/xact.h"
+#include "config.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "postmaster/bgworker.h"
+#include "postmaster/interrupt.h"
+#include "shared/stats.h"
+#include "shared/worker_registry.h"
+#include "storage/ipc.h"
+#include "storage/procsignal.h"
+#include "storage/sinval.h"
+#include "store/queue.h"
+#include "store/relation.h"
+#include "store/survey.h"
+#include "store/transaction.h"
+#include "tcop/tcopprot.h"
+#include "utils/inval.h"
+#include "utils/memutils.h"
+#include "utils/syscache.h"
+#include "utils/timestamp.h"
+#include "worker/cancellation.h"
+#include "worker/deadlines.h"
+#include "worker/dispatcher.h"
+#include "worker/incarnation_watch.h"
+#include "worker/reception.h"
+#include "worker/request_taker.h"
+#include "worker/state.h"
+
+#define LOOK_INTERVAL_MS 60000	/* with operations open: rows that came another way */
+#define DRAIN_MS 3000			/* at shutdown, for the last commit */
+
+static bool catalog_changed = false;	/* set by invalidations */
+
+/* ---- what is read in transactions ---- */
+
+/* One that an earlier worker inserted; the survey counted it. */
+static void
+take_survivor(const NexusArrival *arrival, void *arg)
+{
+	NexusWorker *worker = arg;
+
+	nexus_deadlines_note(worker->deadlines, arrival->deadline);
+	nexus_dispatcher_arrive(worker->dispatcher, arrival);
+}
+
+static void
+take_arrival(const NexusArrival *arrival, void *arg)
+{
+	NexusWorker *worker = arg;
+
+	worker->arrived++;
+	take_survivor(arrival, arg);
+}
+
+static void
+take_request(const NexusTakenRequest *request, void *arg)
+{
+	nexus_request_taker_take(arg, request);
+}
+
+static void
+survey_scheduled(const char *endpoint, void *arg)
+{
+	NexusWorker *worker = arg;
+
+	nexus_endpoint_queue_rewind(nexus_dispatcher_queue(worker->dispatcher, endpoint));
+}
+
+static void
+survey_backing_off(const char *endpoint, TimestampTz next_attempt, void *arg)
+{
+	NexusWorker *worker = arg;
+	NexusEndpointQueue *queue = nexus_dispatcher_queue(worker->dispatcher, endpoint);
+
+	queue->retry_next = Min(queue->retry_next, next_attempt);
+}
+
+static void
+survey_cancellation(const NexusUuid *id, const char *endpoint, TimestampTz due, void *arg)
+{
+	nexus_cancellation_schedule(arg, id, endpoint, due);
+}
+
+/* Everything that stands in the tables, once per life of an incarnation. */
+static void
+recover(NexusWorker *worker)
+{
+	NexusSurvey survey = {.on_scheduled = survey_scheduled,.on_backing_off = survey_backing_off,
+	.on_cancellation = survey_cancellation,.arg = worker};
+
+	nexus_survey_read(&worker->incarnation.id, &survey);
+	nexus_deadlines_note(worker->deadlines, survey.next_deadline);
+	nexus_deadlines_note_closed(worker->deadlines, survey.first_close_time);
+	worker->arrived = survey.open_count - nexus_group_opened(worker->group);
+}
+
+static void
+read_arrivals(void *arg)
+{
+	NexusWorker *worker = arg;
+
+	bool		is_new = nexus_incarnation_watch_look(worker);
+
+	if (is_new)
+		recover(worker);
+	if (worker->has_incarnation)
+		nexus_queue_read_arrivals(&worker->incarnation.id, is_new ? take_survivor : take_arrival, take_request,
+								  worker);
+}
+
+static void
+prepare_requests(void *arg)
+{
+	NexusWorker *worker = arg;
+
+	nexus_dispatcher_prepare(worker->dispatcher);
+	nexus_cancellations_prepare(worker->cancellations);
+}
+
+static void
+look_at_extension(void *arg)
+{
+	NexusWorker *worker = arg;
+
+	worker->operation_table = nexus_relation_oid("operation");
+}
+
+/* Gone for good: nobody will send its callbacks here any more. */
+static void
+leave_if_dropped(NexusWorker *worker)
+{
+	Oid			before = worker->operation_table;
+
+	if (!nexus_transaction_run("look at the catalogs", look_at_extension, worker, NULL)
+		|| worker->operation_table == before)
+		return;
+	ereport(LOG,
+			(errmsg("nexus worker leaves: the extension was dropped")));
+	nexus_stats_clear(worker->database);
+	nexus_local_socket_close(worker->server);
+	if (!OidIsValid(worker->operation_table))
+		nexus_local_socket_remove(worker->database);
+	else
+		nexus_worker_registry_request(worker->database);	/* dropped and made again */
+	proc_exit(0);
+}
+
+/* ---- the loop ---- */
+
+static void
+reload_settings(NexusWorker *worker)
+{
+	if (!ConfigReloadPending)
+		return;
+	ConfigReloadPending = false;
+	ProcessConfigFile(PGC_SIGHUP);
+	nexus_transaction_apply_synchronous_commit();
+	nexus_dispatcher_catalog_changed(worker->dispatcher);
+}
+
+/* One more commit for what has come back, then go; the rest is sent again. */
+static void
+drain(NexusWorker *worker)
+{
+	TimestampTz give_up = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), DRAIN_MS);
+
+	/* the commit itself must not be interrupted by what asked us to stop */
+	ProcDiePending = false;
+	while (!nexus_group_is_empty(worker->group) && GetCurrentTimestamp() < give_up
+		   && !nexus_group_is_failing(worker->group))
+		nexus_group_commit(worker->group);
+	nexus_local_socket_close(worker->server);
+	nexus_http_client_destroy(worker->http);
+	nexus_stats_clear(worker->database);
+	proc_exit(0);
+}
+
+static void
+heed_signals(NexusWorker *worker, uint32 wake)
+{
+	if (ProcDiePending || (wake & NEXUS_WAKE_LEAVE) != 0)
+		drain(worker);
+	CHECK_FOR_INTERRUPTS();
+	if (catchupInterruptPending)
+		ProcessCatchupInterrupt();
+	reload_settings(worker);
+}
+
+static void
+take_arrivals(NexusWorker *worker, TimestampTz *next_look)
+{
+	TimestampTz now = GetCurrentTimestamp();
+
+	if (nexus_transaction_run("read arrivals", read_arrivals, worker, NULL))
+		*next_look = TimestampTzPlusMilliseconds(now, LOOK_INTERVAL_MS);
+	else
+		*next_look = TimestampTzPlusMilliseconds(now, 1000);
+}
+
+static void
+send_due(NexusWorker *worker)
+{
+	if (nexus_dispatcher_needs_transaction(worker->dispatcher)
+		|| nexus_cancellations_need_transaction(worker->cancellations))
+		(void) nexus_transaction_run("read due operations", prepare_requests, worker, NULL);
+	nexus_cancellations_start_due(worker->cancellations);
+	nexus_dispatcher_start_due(worker->dispatcher);
+	nexus_http_client_run(worker->http);
+}
+
+static void
+commit_if_due(NexusWorker *worker, bool is_quiet)
+{
+	if (!nexus_group_is_due(worker->group, is_quiet))
+		return;
+	nexus_group_commit(worker->group);
+	nexus_deadlines_note_closed(worker->deadlines, GetCurrentTimestamp());
+}
+
+static bool
+has_open(const NexusWorker *worker)
+{
+	return worker->arrived + nexus_group_opened(worker->group) > 0;
+}
+
+/* With nothing open there is nothing to look for. */
+static TimestampTz
+next_deadline(const NexusWorker *worker, TimestampTz next_look)
+{
+	TimestampTz next = nexus_dispatcher_next_deadline(worker->dispatcher);
+
+	next = Min(next, nexus_cancellations_next(worker->cancellations));
+	next = Min(next, nexus_deadlines_next(worker->deadlines));
+	next = Min(next, nexus_group_deadline(worker->group));
+	next = Min(next, nexus_http_client_next_deadline(worker->http));
+	if (has_open(worker))
+		next = Min(next, next_look);
+	return next;
+}
+
+static void
+note_catalog_change(Datum arg, int cacheid, uint32 hashvalue)
+{
+	catalog_changed = true;
+}
+
+static void
+note_relation_change(Datum arg, Oid relation)
+{
+	NexusWorker *worker = (NexusWorker *) DatumGetPointer(arg);
+
+	if (relation == worker->operation_table || !OidIsValid(relation))
+		catalog_changed = true;
+}
+
+static void
+heed_catalogs(NexusWorker *worker, uint32 wake)
+{
+	if ((wake & NEXUS_WAKE_CATALOG) == 0 && !catalog_changed)
+		return;
+	/* its transaction takes in the invalidations */
+	leave_if_dropped(worker);
+	catalog_changed = false;
+	nexus_dispatcher_catalog_changed(worker->dispatcher);
+}
+
+static void
+run(NexusWorker *worker)
+{
+	TimestampTz next_look = DT_NOBEGIN;
+	bool		is_quiet = false;
+
+	for (;;)
+	{
+		uint32		wake = nexus_worker_registry_take_wake();
+
+		heed_signals(worker, wake);
+		heed_catalogs(worker, wake);
+		if ((wake & NEXUS_WAKE_ARRIVALS) != 0 || (has_open(worker) && GetCurrentTimestamp() >= next_look)
+			|| next_look == DT_NOBEGIN)
+			take_arrivals(worker, &next_look);
+		nexus_deadlines_run(worker->deadlines);
+		send_due(worker);
+		commit_if_due(worker, is_quiet);
+		send_due(worker);
+		nexus_worker_registry_set_figures(nexus_dispatcher_in_flight(worker->dispatcher),
+										  nexus_dispatcher_queued(worker->dispatcher));
+		MemoryContextReset(worker->scratch);
+
+		nexus_io_loop_set_deadline(worker->loop, next_deadline(worker, next_look));
+		is_quiet = nexus_io_loop_wait(worker->loop, nexus_group_is_empty(worker->group)) == 0;
+		nexus_http_client_run(worker->http);
+	}
+}
+
+/* ---- start ---- */
+
+static void
+find_last_close_time(void *arg)
+{
+	*(TimestampTz *) arg = nexus_survey_last_close_time();
+}
+
+static NexusWorker *
+create(Oid database)
+{
+	NexusWorker *worker = MemoryContextAllocZero(TopMemoryContext, sizeof(NexusWorker));
+	TimestampTz last_close_time = DT_NOBEGIN;
+
+	worker->database = database;
+	worker->context = AllocSetContextCreate(TopMemoryContext, "nexus worker", ALLOCSET_DEFAULT_SIZES);
+	MemoryContextSwitchTo(worker->context);
+	worker->scratch = AllocSetContextCreate(worker->context, "nexus turn", ALLOCSET_DEFAULT_SIZES);
+	if (!nexus_transaction_run("look at the catalogs", look_at_extension, worker, NULL)
+		|| !OidIsValid(worker->operation_table))
+		proc_exit(0);
+	if (!nexus_worker_registry_attach(database))
+		proc_exit(0);
+	if (!nexus_transaction_run("read the last close time", find_last_close_time, &last_close_time, NULL))
+		proc_exit(1);
+
+	nexus_stats_clear(database);
+	worker->loop = nexus_io_loop_create();
+	worker->http = nexus_http_client_create(worker->loop);
+	worker->group = nexus_group_create(last_close_time);
+	worker->dispatcher = nexus_dispatcher_create(worker);
+	worker->cancellations = nexus_cancellations_create(worker);
+	worker->deadlines = nexus_deadlines_create(worker, DT_NOEND, DT_NOEND);
+	worker->server = nexus_local_socket_listen(worker->loop, database,
+											   (size_t) nexus_max_payload_size + NEXUS_FRAME_OVERHEAD,
+											   nexus_reception_take, worker);
+	return worker;
+}
+
+void
+nexus_worker_main(Datum arg)
+{
+	Oid			database = DatumGetObjectId(arg);
+	NexusWorker *worker;
+
+	pqsignal(SIGTERM, die);
+	pqsignal(SIGHUP, SignalHandlerForConfigReload);
+	pqsignal(SIGUSR1, procsignal_sigusr1_handler);
+	BackgroundWorkerUnblockSignals();
+	BackgroundWorkerInitializeConnectionByOid(database, InvalidOid, 0);
+	nexus_transaction_fix_session();
+	pgstat_report_appname("nexus worker");
+
+	worker = create(database);
+	CacheRegisterSyscacheCallback(FOREIGNSERVEROID, note_catalog_change, (Datum) 0);
+	CacheRegisterSyscacheCallback(USERMAPPINGOID, note_catalog_change, (Datum) 0);
+	CacheRegisterSyscacheCallback(AUTHOID, note_catalog_change, (Datum) 0);
+	CacheRegisterSyscacheCallback(AUTHMEMROLEMEM, note_catalog_change, (Datum) 0);
+	CacheRegisterRelcacheCallback(note_relation_change, PointerGetDatum(worker));
+	nexus_worker_registry_set_state(NEXUS_PROCESS_RUNNING);
+	run(worker);
+}
