@@ -286,8 +286,24 @@ retry_without_slot(void)
 }
 
 /*
- * Exit code 0: it found no extension, or was asked to leave.  Until that is
- * over a first look remains to be done.
+ * It was sent away, told to end, or its extension has gone: another one finds
+ * out.  Not at once after a short life, lest they chase each other.
+ */
+static void
+look_once_more(Launch *launch)
+{
+	bool		was_short = !TimestampDifferenceExceeds(launch->since, GetCurrentTimestamp(), DELAY_MIN_MS);
+
+	nexus_worker_registry_prepare(launch->database);
+	if (was_short && !nexus_worker_registry_is_being_left(launch->database))
+		delay(launch, DELAY_MIN_MS);
+	else
+		enter_phase(launch, LAUNCH_WANTED);
+}
+
+/*
+ * Exit code 0 before it attached: there is no extension, or somebody wants the
+ * database without us.  Until that is over a first look remains to be done.
  */
 static void
 take_end(Launch *launch, bool is_clean)
@@ -298,6 +314,8 @@ take_end(Launch *launch, bool is_clean)
 	else if (launch->looks_again ||
 			 (launch->is_first_look && nexus_worker_registry_is_being_left(launch->database)))
 		enter_phase(launch, LAUNCH_WANTED);
+	else if (launch->phase == LAUNCH_RUNNING)
+		look_once_more(launch);
 	else
 		forget(launch);
 }

@@ -2,9 +2,10 @@
  * launch.h
  *	  Databases whose workers run or are to be started.
  *
- * Used by the launcher only.  A worker that ends with exit code 0 found no
- * extension, or was asked to leave: it is left alone until somebody asks.  Any
- * other end is followed by another try, later each time.
+ * Used by the launcher only.  A worker that ends with exit code 0 without having
+ * attached found no extension: its database is left alone until somebody asks.
+ * One that had attached is followed by another, and after any other exit code
+ * the next try comes later each time.
  */
 #ifndef NEXUS_WORKER_LAUNCH_H
 #define NEXUS_WORKER_LAUNCH_H

@@ -115,9 +115,15 @@ is(nexus_pid($node, 'worker'), $pid, 'it keeps the workers that run');
 
 kill 'TERM', $pid;
 ok(wait_new_pid($node, 'worker', $pid), 'another worker after SIGTERM');
-my $error = "SELECT last_error IS NOT NULL FROM nexus.workers WHERE kind = 'worker' AND database = 'postgres'";
-is($node->safe_psql('postgres', $error), 't', 'nexus.workers says that one ended');
+
+$node->safe_psql('one', 'ALTER TABLE nexus.operation RENAME close_time TO renamed');
+kill 'TERM', nexus_pid($node, 'worker', 'one');
+wait_workers('one:failed postgres:running', 'failed where a worker cannot go on');
+my $error = "SELECT last_error IS NOT NULL FROM nexus.workers WHERE kind = 'worker' AND database = 'one'";
+is($node->safe_psql('postgres', $error), 't', 'nexus.workers says why');
 is($node->safe_psql('postgres', "SET ROLE mallory; $error"), 'f', 'but not to everybody');
+$node->safe_psql('one', 'ALTER TABLE nexus.operation RENAME renamed TO close_time');
+wait_workers('one:running postgres:running', 'and it is tried again');
 
 $pid = nexus_pid($node, 'worker');
 kill 'KILL', $pid;
@@ -144,8 +150,11 @@ sub wakes_while_idle
 	return switches($process) - $before;
 }
 
-$launcher = nexus_pid($node, 'launcher');
-ok(poll('the launcher to sleep', sub { wakes_while_idle($launcher) == 0 }), 'an idle launcher never wakes up');
+for my $kind (qw(launcher listener worker))
+{
+	my $process = nexus_pid($node, $kind);
+	ok(poll("the $kind to sleep", sub { wakes_while_idle($process) == 0 }), "an idle $kind never wakes up");
+}
 
 # --- endpoints with open operations
 
