@@ -28,18 +28,15 @@ pause_if_copy(NexusWorker *worker)
 	nexus_worker_registry_set_state(is_copy ? NEXUS_PROCESS_PAUSED : NEXUS_PROCESS_RUNNING);
 }
 
-bool
+void
 nexus_incarnation_watch_look(NexusWorker *worker)
 {
-	bool		had = worker->has_incarnation;
-
-	if (!had)
-		worker->has_incarnation = nexus_incarnation_find(&worker->incarnation);
+	if (worker->has_incarnation)
+		return;
+	worker->has_incarnation = nexus_incarnation_find(&worker->incarnation);
 	pause_if_copy(worker);
-	if (had || !worker->has_incarnation)
-		return false;
-	nexus_local_socket_link(worker->database, &worker->incarnation.id);
-	return true;
+	if (worker->has_incarnation)
+		nexus_local_socket_link(worker->database, &worker->incarnation.id);
 }
 
 static void

@@ -10,8 +10,8 @@
 
 #include "worker/state.h"
 
-/* Look whether there is one now; in a transaction.  True where it has just been found. */
-extern bool nexus_incarnation_watch_look(NexusWorker *worker);
+/* Look whether there is one now, unless it is known; in a transaction. */
+extern void nexus_incarnation_watch_look(NexusWorker *worker);
 
 /* Make it where there is none, in a transaction of its own; false: not now. */
 extern bool nexus_incarnation_watch_ensure(NexusWorker *worker);

@@ -19,6 +19,7 @@ typedef struct NexusWorker
 	MemoryContext scratch;		/* reset each turn */
 	bool		has_incarnation;
 	NexusIncarnation incarnation;
+	bool		is_surveyed;	/* what stood in the tables at first was looked at */
 	bool		is_paused;		/* this database is a copy */
 	int64		arrived;		/* operations open at the start, and come since */
 	NexusIoLoop *loop;

@@ -113,13 +113,15 @@ read_arrivals(void *arg)
 {
 	NexusWorker *worker = arg;
 
-	bool		is_new = nexus_incarnation_watch_look(worker);
+	bool		is_first = !worker->is_surveyed;
 
-	if (is_new)
+	nexus_incarnation_watch_look(worker);
+	if (!worker->has_incarnation)
+		return;
+	if (is_first)
 		recover(worker);
-	if (worker->has_incarnation)
-		nexus_queue_read_arrivals(&worker->incarnation.id, is_new ? take_survivor : take_arrival, take_request,
-								  worker);
+	nexus_queue_read_arrivals(&worker->incarnation.id, is_first ? take_survivor : take_arrival, take_request, worker);
+	worker->is_surveyed = true;
 }
 
 static void
