@@ -145,12 +145,29 @@ nexus_worker_registry_has_workers(void)
 	return result;
 }
 
+/* What a worker held back for the listener may go now, or must wait. */
+static void
+wake_all_workers(void)
+{
+	for (int i = 0; i < nexus_worker_registry->slot_count; i++)
+	{
+		NexusWorkerSlot *slot = &nexus_worker_registry->slots[i];
+
+		if (slot->pid == 0)
+			continue;
+		pg_atomic_fetch_or_u32(&slot->wake, NEXUS_WAKE_CATALOG);
+		SetLatch(slot->latch);
+	}
+}
+
 void
 nexus_worker_registry_set_listener(bool is_wanted, pid_t pid, NexusProcessState state, int port)
 {
 	NexusListenerEntry *listener = &nexus_worker_registry->listener;
 
 	LWLockAcquire(&nexus_worker_registry->lock, LW_EXCLUSIVE);
+	if (listener->state != state || listener->port != port || (listener->pid == 0) != (pid == 0))
+		wake_all_workers();
 	listener->is_wanted = is_wanted;
 	listener->pid = pid;
 	listener->state = state;

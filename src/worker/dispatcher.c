@@ -36,14 +36,17 @@ nexus_dispatcher_create(NexusWorker *worker)
 NexusEndpointQueue *
 nexus_dispatcher_queue(NexusDispatcher *dispatcher, const char *endpoint)
 {
-	NexusEndpointQueue *queue;
+	NexusEndpointQueue *queue = dispatcher->last_queue;
 	dlist_iter	iter;
 
+	/* arrivals of one transaction tend to be for one endpoint */
+	if (queue != NULL && strcmp(queue->name, endpoint) == 0)
+		return queue;
 	dlist_foreach(iter, &dispatcher->queues)
 	{
 		queue = dlist_container(NexusEndpointQueue, node, iter.cur);
 		if (strcmp(queue->name, endpoint) == 0)
-			return queue;
+			return dispatcher->last_queue = queue;
 	}
 	queue = nexus_endpoint_queue_create(endpoint, dispatcher->worker->database, dispatcher->context);
 	queue->dispatcher = dispatcher;
@@ -121,7 +124,8 @@ nexus_dispatcher_arrive(NexusDispatcher *dispatcher, const NexusArrival *arrival
 
 	if (nexus_dispatcher_find(dispatcher, &arrival->key.id) != NULL)
 		return;
-	if (queue->queued_count >= NEXUS_QUEUE_MAX && arrival->key.xid != 0)
+	if ((queue->queued_count >= NEXUS_QUEUE_MAX || hash_get_num_entries(dispatcher->calls) >= CALLS_MAX)
+		&& arrival->key.xid != 0)
 		nexus_endpoint_queue_spill(queue, &arrival->key);
 	else
 		push_queued(enter_call(dispatcher, &arrival->key.id, queue));
@@ -370,6 +374,7 @@ nexus_dispatcher_prepare(NexusDispatcher *dispatcher)
 	int			count;
 	dlist_iter	iter;
 
+	dispatcher->baseless_count = 0;
 	dlist_foreach(iter, &dispatcher->queues)
 	{
 		NexusEndpointQueue *queue = dlist_container(NexusEndpointQueue, node, iter.cur);

@@ -40,6 +40,9 @@ extern void nexus_dispatcher_catalog_changed(NexusDispatcher *dispatcher);
 extern bool nexus_dispatcher_needs_transaction(NexusDispatcher *dispatcher);
 extern void nexus_dispatcher_prepare(NexusDispatcher *dispatcher);
 
+/* The transaction of nexus_dispatcher_prepare() failed: what it stored is not. */
+extern void nexus_dispatcher_undo_bases(NexusDispatcher *dispatcher);
+
 /* Send what is loaded, as far as the limits allow. */
 extern void nexus_dispatcher_start_due(NexusDispatcher *dispatcher);
 

@@ -10,6 +10,7 @@
 #include "utils/hsearch.h"
 #include "worker/dispatcher.h"
 
+#define CALLS_MAX 100000		/* operations in memory, over all endpoints */
 #define LOAD_BATCH 256			/* operations loaded by one query */
 #define LOAD_AHEAD 128			/* loaded beyond what can be sent at once */
 
@@ -19,6 +20,7 @@ struct NexusDispatcher
 	MemoryContext context;		/* of queues and loaded operations */
 	HTAB	   *calls;			/* id -> NexusCall */
 	dlist_head	queues;
+	NexusEndpointQueue *last_queue; /* found last */
 	int			in_flight;		/* start and cancel requests */
 	NexusReply	reply;			/* reused */
 	NexusUuid	baseless[LOAD_BATCH];	/* got a callback base just now ... */

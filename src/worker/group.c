@@ -129,6 +129,12 @@ nexus_group_is_empty(const NexusGroup *group)
 }
 
 bool
+nexus_group_is_collecting(const NexusGroup *group)
+{
+	return has_outcomes(group) && group->retry_time == 0;
+}
+
+bool
 nexus_group_is_failing(const NexusGroup *group)
 {
 	return group->retry_time != 0;

@@ -37,6 +37,12 @@ extern void nexus_group_weigh(NexusGroup *group, NexusOutcome *outcome, Size siz
 
 extern bool nexus_group_is_empty(const NexusGroup *group);
 
+/*
+ * Whether there are outcomes that wait for company only: not for the end of
+ * some trouble.
+ */
+extern bool nexus_group_is_collecting(const NexusGroup *group);
+
 /* Whether to commit now; "is_quiet": nothing more is readable. */
 extern bool nexus_group_is_due(const NexusGroup *group, bool is_quiet);
 

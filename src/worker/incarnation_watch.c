@@ -45,6 +45,7 @@ ensure(void *arg)
 	NexusWorker *worker = arg;
 
 	nexus_incarnation_ensure(&worker->incarnation);
+	pause_if_copy(worker);
 }
 
 bool

@@ -57,6 +57,21 @@ nexus_dispatcher_store_bases(NexusDispatcher *dispatcher)
 		nexus_due_store_callback_base(&dispatcher->baseless[i], n, call->due->callback_base);
 		i += n;
 	}
+}
+
+void
+nexus_dispatcher_undo_bases(NexusDispatcher *dispatcher)
+{
+	for (int i = 0; i < dispatcher->baseless_count; i++)
+	{
+		NexusCall  *call = nexus_dispatcher_find(dispatcher, &dispatcher->baseless[i]);
+
+		if (call != NULL && call->phase == NEXUS_CALL_LOADED)
+		{
+			nexus_endpoint_queue_rewind(call->queue);
+			nexus_dispatcher_forget(dispatcher, call);
+		}
+	}
 	dispatcher->baseless_count = 0;
 }
 

@@ -21,6 +21,9 @@ typedef struct NexusWorker
 	NexusIncarnation incarnation;
 	bool		is_surveyed;	/* what stood in the tables at first was looked at */
 	bool		is_paused;		/* this database is a copy */
+	TimestampTz look_time;		/* when arrivals were read last; DT_NOBEGIN: never */
+	bool		look_failed;	/* and whether that failed */
+	TimestampTz read_retry_time;	/* reading due operations failed: not before */
 	int64		arrived;		/* operations open at the start, and come since */
 	NexusIoLoop *loop;
 	NexusHttpClient *http;

@@ -41,6 +41,7 @@
 #include "worker/state.h"
 
 #define LOOK_INTERVAL_MS 60000	/* with operations open: rows that came another way */
+#define RETRY_INTERVAL_MS 1000	/* after reading failed */
 #define DRAIN_MS 3000			/* at shutdown, for the last commit */
 
 static bool catalog_changed = false;	/* set by invalidations */
@@ -196,29 +197,56 @@ heed_signals(NexusWorker *worker, uint32 wake)
 {
 	if (ProcDiePending || (wake & NEXUS_WAKE_LEAVE) != 0)
 		drain(worker);
+	QueryCancelPending = false; /* there is no query to cancel out here */
 	CHECK_FOR_INTERRUPTS();
 	if (catchupInterruptPending)
 		ProcessCatchupInterrupt();
 	reload_settings(worker);
 }
 
+static bool
+has_open(const NexusWorker *worker)
+{
+	return worker->arrived + nexus_group_opened(worker->group) > 0;
+}
+
+/* When to read arrivals unasked; with nothing open there is nothing to look for. */
+static TimestampTz
+next_look(const NexusWorker *worker)
+{
+	if (worker->look_time == DT_NOBEGIN)
+		return DT_NOBEGIN;
+	if (worker->look_failed)
+		return TimestampTzPlusMilliseconds(worker->look_time, RETRY_INTERVAL_MS);
+	return has_open(worker) ? TimestampTzPlusMilliseconds(worker->look_time, LOOK_INTERVAL_MS) : DT_NOEND;
+}
+
+/* Read what has committed if somebody says so, if it is time, or at the start. */
 static void
-take_arrivals(NexusWorker *worker, TimestampTz *next_look)
+take_arrivals(NexusWorker *worker, uint32 wake)
 {
 	TimestampTz now = GetCurrentTimestamp();
 
-	if (nexus_transaction_run("read arrivals", read_arrivals, worker, NULL))
-		*next_look = TimestampTzPlusMilliseconds(now, LOOK_INTERVAL_MS);
-	else
-		*next_look = TimestampTzPlusMilliseconds(now, 1000);
+	if ((wake & NEXUS_WAKE_ARRIVALS) == 0 && now < next_look(worker))
+		return;
+	worker->look_failed = !nexus_transaction_run("read arrivals", read_arrivals, worker, NULL);
+	worker->look_time = now;
 }
 
 static void
 send_due(NexusWorker *worker)
 {
-	if (nexus_dispatcher_needs_transaction(worker->dispatcher)
-		|| nexus_cancellations_need_transaction(worker->cancellations))
-		(void) nexus_transaction_run("read due operations", prepare_requests, worker, NULL);
+	if (GetCurrentTimestamp() >= worker->read_retry_time
+		&& (nexus_dispatcher_needs_transaction(worker->dispatcher)
+			|| nexus_cancellations_need_transaction(worker->cancellations)))
+	{
+		worker->read_retry_time = DT_NOBEGIN;
+		if (!nexus_transaction_run("read due operations", prepare_requests, worker, NULL))
+		{
+			nexus_dispatcher_undo_bases(worker->dispatcher);
+			worker->read_retry_time = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), RETRY_INTERVAL_MS);
+		}
+	}
 	nexus_cancellations_start_due(worker->cancellations);
 	nexus_dispatcher_start_due(worker->dispatcher);
 	nexus_http_client_run(worker->http);
@@ -233,25 +261,18 @@ commit_if_due(NexusWorker *worker, bool is_quiet)
 	nexus_deadlines_note_closed(worker->deadlines, GetCurrentTimestamp());
 }
 
-static bool
-has_open(const NexusWorker *worker)
-{
-	return worker->arrived + nexus_group_opened(worker->group) > 0;
-}
-
-/* With nothing open there is nothing to look for. */
 static TimestampTz
-next_deadline(const NexusWorker *worker, TimestampTz next_look)
+next_deadline(const NexusWorker *worker)
 {
 	TimestampTz next = nexus_dispatcher_next_deadline(worker->dispatcher);
 
 	next = Min(next, nexus_cancellations_next(worker->cancellations));
+	if (worker->read_retry_time != DT_NOBEGIN)
+		next = worker->read_retry_time;
 	next = Min(next, nexus_deadlines_next(worker->deadlines));
 	next = Min(next, nexus_group_deadline(worker->group));
 	next = Min(next, nexus_http_client_next_deadline(worker->http));
-	if (has_open(worker))
-		next = Min(next, next_look);
-	return next;
+	return Min(next, next_look(worker));
 }
 
 static void
@@ -283,7 +304,6 @@ heed_catalogs(NexusWorker *worker, uint32 wake)
 static void
 run(NexusWorker *worker)
 {
-	TimestampTz next_look = DT_NOBEGIN;
 	bool		is_quiet = false;
 
 	for (;;)
@@ -292,9 +312,7 @@ run(NexusWorker *worker)
 
 		heed_signals(worker, wake);
 		heed_catalogs(worker, wake);
-		if ((wake & NEXUS_WAKE_ARRIVALS) != 0 || (has_open(worker) && GetCurrentTimestamp() >= next_look)
-			|| next_look == DT_NOBEGIN)
-			take_arrivals(worker, &next_look);
+		take_arrivals(worker, wake);
 		nexus_deadlines_run(worker->deadlines);
 		send_due(worker);
 		commit_if_due(worker, is_quiet);
@@ -303,8 +321,8 @@ run(NexusWorker *worker)
 										  nexus_dispatcher_queued(worker->dispatcher));
 		MemoryContextReset(worker->scratch);
 
-		nexus_io_loop_set_deadline(worker->loop, next_deadline(worker, next_look));
-		is_quiet = nexus_io_loop_wait(worker->loop, nexus_group_is_empty(worker->group)) == 0;
+		nexus_io_loop_set_deadline(worker->loop, next_deadline(worker));
+		is_quiet = nexus_io_loop_wait(worker->loop, !nexus_group_is_collecting(worker->group)) == 0;
 		nexus_http_client_run(worker->http);
 	}
 }
@@ -324,6 +342,8 @@ create(Oid database)
 	TimestampTz last_close_time = DT_NOBEGIN;
 
 	worker->database = database;
+	worker->look_time = DT_NOBEGIN;
+	worker->read_retry_time = DT_NOBEGIN;
 	worker->context = AllocSetContextCreate(TopMemoryContext, "nexus worker", ALLOCSET_DEFAULT_SIZES);
 	MemoryContextSwitchTo(worker->context);
 	worker->scratch = AllocSetContextCreate(worker->context, "nexus turn", ALLOCSET_DEFAULT_SIZES);
