@@ -21,9 +21,20 @@
 
 #define RETRY_INTERVAL_MS 1000	/* between tries while commits fail */
 
+/*
+ * What a run of outcomes was allocated in.  One that is held up by a locked row
+ * keeps its own memory only, not that of all that came after it.
+ */
+typedef struct GroupMemory
+{
+	MemoryContext context;
+	int			count;			/* outcomes that are not settled */
+} GroupMemory;
+
 struct NexusGroup
 {
-	MemoryContext context;		/* of the outcomes; reset when none is left */
+	GroupMemory *memory;		/* of outcomes that come now */
+	MemoryContext context;		/* parent of all of those */
 	MemoryContext scratch;		/* of one commit */
 	dlist_head	outcomes;
 	int			count;
@@ -44,6 +55,25 @@ typedef struct ClosingEntry
 	NexusOutcome *outcome;
 } ClosingEntry;
 
+static GroupMemory *
+create_memory(NexusGroup *group)
+{
+	GroupMemory *memory = MemoryContextAllocZero(group->context, sizeof(GroupMemory));
+
+	memory->context = AllocSetContextCreate(group->context, "nexus outcomes", ALLOCSET_DEFAULT_SIZES);
+	return memory;
+}
+
+/* After a settled outcome was looked at for the last time. */
+static void
+release_memory(NexusGroup *group, GroupMemory *memory)
+{
+	if (--memory->count > 0 || memory == group->memory)
+		return;
+	MemoryContextDelete(memory->context);
+	pfree(memory);
+}
+
 NexusGroup *
 nexus_group_create(TimestampTz last_close_time)
 {
@@ -51,7 +81,8 @@ nexus_group_create(TimestampTz last_close_time)
 	HASHCTL		control = {.keysize = sizeof(NexusUuid),.entrysize = sizeof(ClosingEntry),
 	.hcxt = CurrentMemoryContext};
 
-	group->context = AllocSetContextCreate(CurrentMemoryContext, "nexus outcomes", ALLOCSET_DEFAULT_SIZES);
+	group->context = AllocSetContextCreate(CurrentMemoryContext, "nexus group", ALLOCSET_SMALL_SIZES);
+	group->memory = create_memory(group);
 	group->scratch = AllocSetContextCreate(CurrentMemoryContext, "nexus group commit", ALLOCSET_DEFAULT_SIZES);
 	group->last_close_time = last_close_time;
 	group->closing = hash_create("nexus closing", NEXUS_GROUP_MAX_OUTCOMES, &control,
@@ -64,7 +95,7 @@ nexus_group_create(TimestampTz last_close_time)
 MemoryContext
 nexus_group_context(const NexusGroup *group)
 {
-	return group->context;
+	return group->memory->context;
 }
 
 /* Whether the outcome is the first close of its operation in this group. */
@@ -87,12 +118,14 @@ claim_close(NexusGroup *group, NexusOutcome *outcome)
 NexusOutcome *
 nexus_group_add(NexusGroup *group, NexusOutcomeKind kind, const NexusUuid *id, const char *endpoint)
 {
-	NexusOutcome *outcome = MemoryContextAllocZero(group->context, sizeof(NexusOutcome));
+	NexusOutcome *outcome = MemoryContextAllocZero(group->memory->context, sizeof(NexusOutcome));
 
+	outcome->memory = group->memory;
+	group->memory->count++;
 	outcome->id = *id;
 	outcome->kind = kind;
 	if (endpoint != NULL)
-		outcome->endpoint = MemoryContextStrdup(group->context, endpoint);
+		outcome->endpoint = MemoryContextStrdup(group->memory->context, endpoint);
 	if (group->count == 0)
 		group->first_time = GetCurrentTimestamp();
 	if (kind == NEXUS_OUTCOME_CLOSE && !claim_close(group, outcome))
@@ -213,7 +246,7 @@ apply_try(void *arg)
 static void
 settle(NexusGroup *group, NexusOutcome *outcome)
 {
-	NexusOutcome *same;
+	NexusOutcome *same = outcome->next_same;
 
 	dlist_delete(&outcome->node);
 	group->count--;
@@ -222,14 +255,19 @@ settle(NexusGroup *group, NexusOutcome *outcome)
 		hash_search(group->closing, &outcome->id, HASH_REMOVE, NULL);
 	if (outcome->on_settled != NULL)
 		outcome->on_settled(outcome, outcome->arg);
-	for (same = outcome->next_same; same != NULL; same = same->next_same)
+	while (same != NULL)
 	{
+		NexusOutcome *next = same->next_same;
+
 		group->bytes -= same->size;
 		same->disposition = outcome->disposition == NEXUS_DISPOSITION_APPLIED
 			? NEXUS_DISPOSITION_CLOSED_BEFORE : outcome->disposition;
 		if (same->on_settled != NULL)
 			same->on_settled(same, same->arg);
+		release_memory(group, same->memory);
+		same = next;
 	}
+	release_memory(group, outcome->memory);
 }
 
 static void
@@ -259,7 +297,7 @@ reject(NexusGroup *group, NexusOutcome *outcome, const NexusSqlError *error)
 {
 	outcome->disposition = NEXUS_DISPOSITION_REJECTED;
 	outcome->sqlerrcode = error->sqlerrcode;
-	outcome->error = MemoryContextStrdup(group->context, error->message);
+	outcome->error = MemoryContextStrdup(group->scratch, error->message);
 	settle(group, outcome);
 }
 
@@ -342,12 +380,12 @@ nexus_group_commit(NexusGroup *group)
 	if (count > 0)
 		commit_range(group, outcomes, count);
 	group->probes_locks &= group->retry_time != 0;
+	if (group->memory->count == 0)
+		MemoryContextReset(group->memory->context);
+	else if (!has_outcomes(group))
+		group->memory = create_memory(group);	/* what was set aside keeps its own */
 	if (group->count == 0)
-	{
-		MemoryContextReset(group->context);
-		group->bytes = 0;
 		group->retry_time = 0;
-	}
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(group->scratch);
 }
