@@ -15,6 +15,7 @@ use strict;
 use warnings;
 
 use Exporter 'import';
+use HTTP::Tiny ();
 use JSON::PP ();
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
@@ -24,7 +25,8 @@ use Time::HiRes qw(sleep time);
 our @EXPORT = qw(
   nexus_node create_extension create_endpoint schedule state_of wait_state
   wait_closed poll error_of nexus_pid wait_new_pid wait_running listener_port
-  is_alive json_of json_text quote
+  is_alive json_of json_text quote row_of history_of attempts_of detail_of
+  callback_of post value
 );
 
 my $json = JSON::PP->new->utf8->canonical->allow_nonref;
@@ -163,6 +165,71 @@ sub error_of
 		$with{user} ? (extra_params => [ '-U', $with{user} ]) : ());
 	my ($sqlstate) = $err =~ /(?:ERROR|FATAL):  (\w{5}):/;
 	return wantarray ? ($sqlstate || '', $err) : ($sqlstate || '');
+}
+
+# What a query returns, as text.
+sub value
+{
+	my ($node, $sql, $database) = @_;
+	return $node->safe_psql($database || 'postgres', $sql);
+}
+
+# The row of one operation in a view, by column; undef where there is none.
+sub row_of
+{
+	my ($node, $view, $id, $database) = @_;
+	my $key = $view =~ /^(?:operations|pending_operations)$/ ? 'id' : 'operation_id';
+	my $row = value($node, "SELECT to_json(v) FROM nexus.$view v WHERE $key = " . quote($id), $database);
+	return $row eq '' ? undef : json_of($row);
+}
+
+# The events of an operation in their order, without the common prefix.
+sub history_of
+{
+	my ($node, $id) = @_;
+	return value($node, "SELECT string_agg(replace(event_type, 'NexusOperation', ''), ' ' ORDER BY event_id) "
+		. 'FROM nexus.operation_history WHERE operation_id = ' . quote($id));
+}
+
+# Its failed attempts in their order, as hashes.
+sub attempts_of
+{
+	my ($node, $id) = @_;
+	return @{ json_of(value($node, "SELECT coalesce(json_agg(a ORDER BY kind, attempt), '[]') "
+		. 'FROM nexus.failed_attempts a WHERE operation_id = ' . quote($id))) };
+}
+
+# The JSON in DETAIL of what error_of() returned.
+sub detail_of
+{
+	my ($said) = @_;
+	return $said =~ /^(?:psql:\S+ )?DETAIL:  (\{.*\})$/m ? json_of($1) : {};
+}
+
+# Where a handler is to call back for an operation, as its start request said:
+# the URL and the headers.
+sub callback_of
+{
+	my ($handler, $id) = @_;
+	my ($start) = $handler->log(request_id => $id, kind => 'start');
+	my ($url) = $start->{path} =~ /[?&]callback=([^&]+)/;
+	$url =~ s/%([0-9A-Fa-f]{2})/chr hex $1/ge;
+	my %headers = ('Nexus-Operation-State' => 'succeeded', 'Content-Type' => 'application/json');
+	for my $pair (@{ $start->{header_list} })
+	{
+		$headers{$1} = $pair->[1] if $pair->[0] =~ /^Nexus-Callback-(.*)$/i;
+	}
+	return ($url, \%headers);
+}
+
+# POST a completion and return the status of the answer.  Headers that are
+# undef are left out; a body that is a function is sent in chunks.
+sub post
+{
+	my ($url, $headers, $body) = @_;
+	my %given = map { $_ => $headers->{$_} } grep { defined $headers->{$_} } keys %$headers;
+	my $answer = HTTP::Tiny->new(timeout => 30)->post($url, { headers => \%given, content => defined $body ? $body : '' });
+	return wantarray ? ($answer->{status}, $answer->{content}) : $answer->{status};
 }
 
 # The pid of a process, kind as nexus.workers has it; undef while there is none.
