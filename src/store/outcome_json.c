@@ -14,19 +14,20 @@
 #include "utils/jsonb.h"
 
 /*
- * jsonb_in on text in the database's encoding.  The only errors are about the
- * text itself, raised by pure functions, so catching them needs no
- * subtransaction.
+ * jsonb_in on text in some encoding.  The only errors are about the text
+ * itself, raised by pure functions, so catching them needs no subtransaction.
  */
 static bool
-try_jsonb(const char *json, Datum *result)
+try_jsonb(const char *json, int encoding, Datum *result)
 {
 	MemoryContext context = CurrentMemoryContext;
 	volatile bool ok = true;
 
 	PG_TRY();
 	{
-		*result = DirectFunctionCall1(jsonb_in, CStringGetDatum(json));
+		const char *text = pg_any_to_server(json, (int) strlen(json), encoding);
+
+		*result = DirectFunctionCall1(jsonb_in, CStringGetDatum(text));
 	}
 	PG_CATCH();
 	{
@@ -74,10 +75,11 @@ nexus_outcome_jsonb(NexusText json)
 	char	   *text = pnstrdup(json.data, json.len);
 	Datum		result;
 
-	if (try_jsonb(text, &result))
+	/* failures are ASCII, which every encoding has */
+	if (try_jsonb(text, GetDatabaseEncoding(), &result))
 		return result;
 	strip_escapes(text);
-	if (try_jsonb(text, &result))
+	if (try_jsonb(text, GetDatabaseEncoding(), &result))
 		return result;
 	return DirectFunctionCall1(jsonb_in,
 							   CStringGetDatum("{\"message\": \"the failure cannot be shown in this database\"}"));
@@ -94,10 +96,9 @@ static void
 check_by_conversion(void *arg)
 {
 	JsonCheck  *check = arg;
-	char	   *text = pnstrdup(check->json.data, check->json.len);
 	Datum		ignored;
 
-	check->ok = try_jsonb(pg_any_to_server(text, (int) check->json.len, PG_UTF8), &ignored);
+	check->ok = try_jsonb(pnstrdup(check->json.data, check->json.len), PG_UTF8, &ignored);
 }
 
 bool
@@ -107,12 +108,9 @@ nexus_outcome_is_jsonb(NexusText json)
 
 	if (json.len == 0 || !nexus_payload_json_is_safe(json))
 		return false;
-	if (!nexus_is_json(unconstify(char *, json.data), (int) json.len, PG_UTF8))
-		return false;
-	if (GetDatabaseEncoding() != PG_UTF8)
-		(void) nexus_transaction_run("check a result", check_by_conversion, &check, NULL);
-	else
-		check.ok = true;
+	if (GetDatabaseEncoding() == PG_UTF8)
+		return nexus_is_json(unconstify(char *, json.data), (int) json.len, PG_UTF8);
+	(void) nexus_transaction_run("check a result", check_by_conversion, &check, NULL);
 	return check.ok;
 }
 
