@@ -19,7 +19,9 @@ import time
 import urllib.error
 import urllib.request
 
+# The names of Temporal's own Nexus samples.
 NAMESPACE = "nexus-simple-handler-namespace"
+CALLER_NAMESPACE = "nexus-simple-caller-namespace"
 ENDPOINT = "nexus-simple-endpoint"
 TASK_QUEUE = "nexus-simple-handler-task-queue"
 READY_WITHIN = 60
@@ -76,7 +78,7 @@ class Temporal:
         self.start_process(
             "temporal", self.temporal, "server", "start-dev", "--headless", "--ip", "127.0.0.1",
             "--port", str(self.grpc), "--http-port", str(self.http), "--metrics-port", str(self.metrics),
-            "--log-level", "error", "--namespace", NAMESPACE, *settings)
+            "--log-level", "error", "--namespace", NAMESPACE, "--namespace", CALLER_NAMESPACE, *settings)
         self.wait_for("the server", lambda: self.ask("operator", "cluster", "health").returncode == 0)
         self.wait_for("the endpoint", lambda: self.ask(
             "operator", "nexus", "endpoint", "create", "--name", ENDPOINT, "--target-namespace", NAMESPACE,
