@@ -308,6 +308,8 @@ CROSS JOIN LATERAL (
             jsonb_build_object('scheduled_event_id', 1, 'request_id', o.id,
             'result', CASE WHEN o.result_is_json THEN convert_from(o.result, 'UTF8')::jsonb END,
             'failure', o.failure, 'handler_close_time', o.handler_close_time,
+            'reason', CASE o.state WHEN 'terminated' THEN o.failure ->> 'message' END,
+            'identity', CASE o.state WHEN 'terminated' THEN o.failure #>> '{details,terminatedFailureInfo,identity}' END,
             'links', CASE WHEN o.started_time IS NULL THEN o.links END))
     ) AS v (event_time, rank, event_type, attributes)
     WHERE v.event_time IS NOT NULL

@@ -8,12 +8,10 @@
 #include "errcodes.h"
 #include "lib/stringinfo.h"
 #include "mb/pg_wchar.h"
+#include "store/failure_reader.h"
 #include "utils/builtins.h"
 #include "utils/json.h"
 #include "utils/jsonb.h"
-
-/* More of a cause than this is no message any more; DETAIL has it whole. */
-#define CAUSE_MAX 1000
 
 #define TIMEOUT_TYPE_PREFIX "TIMEOUT_TYPE_"
 
@@ -52,64 +50,20 @@ nexus_outcome_detail(const NexusOperationRow *row, bool with_failure)
 	return json.data;
 }
 
-/* A member of an object; NULL where there is none, or it is no object. */
-static JsonbValue *
-find_member(JsonbContainer *container, const char *name)
-{
-	if (container == NULL || !JsonContainerIsObject(container))
-		return NULL;
-	return getKeyJsonValueFromContainer(container, name, strlen(name), NULL);
-}
-
-static JsonbContainer *
-find_object(JsonbContainer *container, const char *name)
-{
-	JsonbValue *value = find_member(container, name);
-
-	return value != NULL && value->type == jbvBinary ? value->val.binary.data : NULL;
-}
-
-/* A string member, cut off where it gets long; NULL where there is none. */
-static char *
-find_string(JsonbContainer *container, const char *name)
-{
-	JsonbValue *value = find_member(container, name);
-	int			len;
-
-	if (value == NULL || value->type != jbvString || value->val.string.len == 0)
-		return NULL;
-	len = pg_mbcliplen(value->val.string.val, value->val.string.len, CAUSE_MAX);
-	return pnstrdup(value->val.string.val, len);
-}
-
-static JsonbContainer *
-failure_of(const NexusOperationRow *row)
-{
-	return row->failure == (Datum) 0 ? NULL : &DatumGetJsonbP(row->failure)->root;
-}
-
 /* What happened first, as far as somebody put it into words: ": words". */
 static const char *
 describe_cause(const NexusOperationRow *row)
 {
-	const char *innermost = NULL;
+	const char *message = nexus_failure_reader_message(row->failure);
 
-	for (JsonbContainer *failure = failure_of(row); failure != NULL; failure = find_object(failure, "cause"))
-	{
-		const char *message = find_string(failure, "message");
-
-		if (message != NULL)
-			innermost = message;
-	}
-	return innermost == NULL ? "" : psprintf(": %s", innermost);
+	return message == NULL ? "" : psprintf(": %s", message);
 }
 
 /* Which time ran out, in the words of schedule()'s arguments. */
 static const char *
 describe_timeout(const NexusOperationRow *row)
 {
-	JsonbContainer *details = find_object(failure_of(row), "details");
-	char	   *type = find_string(find_object(details, "timeoutFailureInfo"), "timeoutType");
+	char	   *type = nexus_failure_reader_timeout_type(row->failure);
 
 	if (type == NULL || strncmp(type, TIMEOUT_TYPE_PREFIX, strlen(TIMEOUT_TYPE_PREFIX)) != 0)
 		return describe_cause(row);
@@ -139,7 +93,7 @@ nexus_outcome_result(const NexusOperationRow *row)
 	if (row->result == NULL)
 		return (Datum) 0;
 	if (!row->result_is_json)
-		raise_outcome(row, NEXUS_ERRCODE_RESULT_NOT_JSON, "has a result that is not JSON",
+		raise_outcome(row, NEXUS_ERRCODE_RESULT_NOT_JSON, "has a result that cannot be jsonb",
 					  row->result_content_type == NULL ? "" : psprintf(": %s", row->result_content_type),
 					  "Read it from nexus.operations.result_bytes.");
 	text = pnstrdup(VARDATA_ANY(row->result), VARSIZE_ANY_EXHDR(row->result));

@@ -122,9 +122,6 @@ extern void nexus_outcome_probe_locks(NexusOutcome *const *outcomes, int count, 
  */
 extern Datum nexus_outcome_jsonb(NexusText json);
 
-/* The message of a failure, or of its innermost cause that has one; palloc'd. */
-extern char *nexus_outcome_failure_message(Datum failure);
-
 /*
  * Whether these bytes become jsonb in this database, as PostgreSQL's own
  * parser judges; decided once, so that no view can raise because of one row.

@@ -113,25 +113,3 @@ nexus_outcome_is_jsonb(NexusText json)
 	(void) nexus_transaction_run("check a result", check_by_conversion, &check, NULL);
 	return check.ok;
 }
-
-#define FAILURE_DEPTH_MAX 100	/* causes inside of causes that are looked at */
-
-char *
-nexus_outcome_failure_message(Datum failure)
-{
-	JsonbContainer *container = &DatumGetJsonbP(failure)->root;
-	char	   *message = NULL;
-
-	for (int i = 0; i < FAILURE_DEPTH_MAX && JsonContainerIsObject(container); i++)
-	{
-		JsonbValue *own = getKeyJsonValueFromContainer(container, "message", strlen("message"), NULL);
-		JsonbValue *cause = getKeyJsonValueFromContainer(container, "cause", strlen("cause"), NULL);
-
-		if (own != NULL && own->type == jbvString && own->val.string.len > 0)
-			message = pnstrdup(own->val.string.val, own->val.string.len);
-		if (cause == NULL || cause->type != jbvBinary)
-			break;
-		container = cause->val.binary.data;
-	}
-	return message == NULL ? pstrdup("") : message;
-}

@@ -9,6 +9,7 @@
 #include "protocol/url.h"
 #include "shared/stats.h"
 #include "shared/worker_registry.h"
+#include "store/failure_reader.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 #include "worker/cancellation.h"
@@ -138,10 +139,9 @@ fail_unsent(NexusDispatcher *dispatcher, NexusCall *call, const char *type, cons
 static void
 note_failure(NexusEndpointQueue *queue, Datum failure, TimestampTz now)
 {
-	char	   *message = nexus_outcome_failure_message(failure);
+	const char *message = nexus_failure_reader_message(failure);
 
-	nexus_stats_set_failure(queue->stats_slot, message, now);
-	pfree(message);
+	nexus_stats_set_failure(queue->stats_slot, message == NULL ? "" : message, now);
 }
 
 /* The attempt failed; it is tried again, or the operation fails with it. */
