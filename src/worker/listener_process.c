@@ -235,6 +235,9 @@ start(void)
 		publish(NEXUS_PROCESS_FAILED);
 		return;
 	}
+	if (listener.start.delay_ms > 0)
+		ereport(LOG,
+				(errmsg("nexus_listener was started again, process ID %d", (int) listener.child.pid)));
 	listener.started_time = GetCurrentTimestamp();
 	listener.start.due = DT_NOEND;
 	listener.line_len = 0;

@@ -56,6 +56,7 @@ for my $signal ('KILL', 'SEGV')
 	is(listener_port($node), $port, 'on the same port');
 	ok(can_connect($port), 'and accepts connections');
 	ok($node->log_contains(qr/WARNING:  nexus_listener was terminated by signal/, $offset), 'the log says how it ended');
+	ok($node->log_contains(qr/LOG:  nexus_listener was started again/, $offset), 'and that it is back');
 }
 is($session->query_safe('SELECT 2'), '2', 'sessions go on');
 $session->quit;
