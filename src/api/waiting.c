@@ -121,5 +121,6 @@ nexus_waiting_raise_timeout(const NexusOperationRow *row)
 					row->operation, row->service, row->endpoint),
 			 errdetail_internal("%s", nexus_outcome_detail(row, true)),
 			 errdetail_log("%s", nexus_outcome_detail(row, false)),
-			 errhint("The operation goes on: await it again with nexus.await('%s').", text)));
+			 errhint("The operation goes on: await it again with nexus.await('%s'). "
+					 "What it waits for is in nexus.pending_operations.", text)));
 }
