@@ -1,0 +1,204 @@
+# Cancel and terminate: before the first send, in flight, started, closed.
+use strict;
+use warnings;
+
+use FindBin;
+use lib "$FindBin::RealBin/lib";
+use NexusTest;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $node = nexus_node('main');
+my $handler = NexusTest::Handler->start;
+create_endpoint($node, 'hello', $handler);
+
+sub cancel { return value($node, "SELECT nexus.cancel('$_[0]', 'why not')"); }
+sub terminate { return value($node, "SELECT nexus.terminate('$_[0]', 'enough')"); }
+sub cancels { return $handler->log(kind => 'cancel'); }
+sub cancellation { return row_of($node, 'operations', $_[0])->{cancellation_state}; }
+
+sub cancels_of
+{
+	my ($id) = @_;
+	return grep { ($_->{headers}{'nexus-operation-token'} // '') eq "token-$id" } cancels();
+}
+
+sub started
+{
+	my ($cancel, %arguments) = @_;
+	my $id = schedule($node, $arguments{endpoint} || 'hello', 'async', { after => undef, cancel => $cancel || {} });
+	wait_state($node, $id, 'started');
+	return $id;
+}
+
+sub wait_cancellation
+{
+	my ($id, $state) = @_;
+	return $node->poll_query_until('postgres', "SELECT cancellation_state FROM nexus.operations WHERE id = '$id'", $state);
+}
+
+# --- before anything was sent: nothing is sent
+
+my $before = $handler->stats->{requests};
+my $id = value($node, q{BEGIN;
+	SELECT nexus.schedule('hello', 'scripted', 'echo') AS id \gset
+	SELECT :'id';
+	SELECT nexus.cancel(:'id', 'changed my mind') AS canceled \gset
+	COMMIT});
+is(wait_closed($node, $id), 'canceled', 'in the same transaction');
+is(history_of($node, $id), 'Scheduled CancelRequested Canceled', 'its events');
+is(error_of($node, "SELECT nexus.await('$id')"), 'NX002', 'await');
+is(value($node, "SELECT attributes->>'reason', attributes->>'identity' = session_user FROM nexus.operation_history "
+	. "WHERE operation_id = '$id' AND event_type LIKE '%CancelRequested'"), 'changed my mind|t', 'who asked for it, and why');
+
+value($node, q{ALTER SERVER hello OPTIONS (ADD enabled 'false')});
+$id = schedule($node, 'hello', 'echo');
+my $other = schedule($node, 'hello', 'echo');
+is(cancel($id), 't', 'while it is blocked');
+is(wait_closed($node, $id), 'canceled', 'canceled at once');
+is(terminate($other), 't', 'terminate while it is blocked');
+is(wait_closed($node, $other), 'terminated', 'terminated at once');
+value($node, q{ALTER SERVER hello OPTIONS (SET enabled 'true')});
+my $next = schedule($node, 'hello', 'echo');
+is(wait_closed($node, $next), 'succeeded', 'the next one');
+is($handler->stats->{requests}, $before + 1, 'is the only one that was sent');
+
+# --- rolled back: never asked
+
+$id = started();
+value($node, "BEGIN; SELECT nexus.cancel('$id'); ROLLBACK");
+value($node, "BEGIN; SAVEPOINT a; SELECT nexus.cancel('$id'); ROLLBACK TO a; SELECT nexus.terminate('$id'); ROLLBACK TO a; COMMIT");
+is(cancellation($id), undef, 'a cancel that is rolled back was never there');
+
+# --- started
+
+is(cancel($id), 't', 'started: cancel');
+is(cancel($id), 'f', 'again: false');
+ok(wait_cancellation($id, 'succeeded'), 'the handler has taken it');
+is(cancel($id), 'f', 'and again: false');
+is(state_of($node, $id), 'started', 'the operation goes on');
+is(history_of($node, $id), 'Scheduled Started CancelRequested CancelRequestCompleted', 'its events');
+my @sent = cancels_of($id);
+is(scalar(@sent), 1, 'one request');
+is("$sent[0]{method} $sent[0]{path}", 'POST /nexus/scripted/async/cancel', 'to the operation');
+is($sent[0]{body_bytes}, 0, 'without a body');
+like($sent[0]{headers}{'request-timeout'}, qr/^\d+ms$/, 'with a Request-Timeout');
+ok(!exists $sent[0]{headers}{'nexus-callback-nexus-pg-token'}, 'without the callback token');
+my ($url, $headers) = callback_of($handler, $id);
+is(post($url, { %$headers, 'Nexus-Operation-State' => 'succeeded' }, '"done"'), 200, 'it may succeed all the same');
+is(value($node, "SELECT nexus.await('$id')"), '"done"', 'and it does');
+is(cancel($id), 'f', 'closed: false');
+is(terminate($id), 'f', 'closed: terminate is false');
+
+$id = schedule($node, 'hello', 'async', { after => undef }, headers => '{"X-Own": "mine"}');
+wait_state($node, $id, 'started');
+cancel($id);
+ok(wait_cancellation($id, 'succeeded'), "with the caller's headers");
+is((cancels_of($id))[0]{headers}{'x-own'}, 'mine', 'they are sent along');
+
+$id = started({ complete => 'canceled', after => 20 });
+cancel($id);
+is(wait_closed($node, $id), 'canceled', 'the handler cancels it');
+is(history_of($node, $id), 'Scheduled Started CancelRequested CancelRequestCompleted Canceled', 'its events');
+
+# --- refused by the handler
+
+$id = started({ status => 404, message => 'what?' });
+cancel($id);
+ok(wait_cancellation($id, 'failed'), 'refused with 404');
+is(state_of($node, $id), 'started', 'the operation goes on');
+is(history_of($node, $id), 'Scheduled Started CancelRequested CancelRequestFailed', 'its events');
+my @attempts = attempts_of($node, $id);
+is(join(' ', map { "$_->{kind}:$_->{attempt}:$_->{http_status}" } @attempts), 'cancel:1:404', 'the attempt');
+is($attempts[0]{retryable}, JSON::PP::false, 'is not repeated');
+is(row_of($node, 'pending_operations', $id)->{cancellation_last_attempt_failure}{message}, 'what?', 'its failure');
+is(cancel($id), 'f', 'it cannot be asked again');
+is(terminate($id), 't', 'but terminate ends it');
+is(wait_closed($node, $id), 'terminated', 'here');
+
+$id = started({ status => 500, times => 2 });
+cancel($id);
+ok(wait_cancellation($id, 'succeeded'), 'refused twice with 500, then taken');
+@attempts = attempts_of($node, $id);
+is(join(' ', map { "$_->{kind}:$_->{attempt}:$_->{http_status}" } @attempts), 'cancel:1:500 cancel:2:500', 'the attempts');
+my @times = map { $_->{time} } cancels_of($id);
+is(scalar(@times), 3, 'three requests');
+cmp_ok($times[1] - $times[0], '>=', 0.04, 'after a while');
+cmp_ok($times[2] - $times[1], '>=', 0.08, 'and a longer one');
+is(row_of($node, 'pending_operations', $id)->{cancellation_attempt}, 3, 'counted');
+
+create_endpoint($node, 'slow', $handler, retry_initial_interval => '500ms', retry_max_interval => '500ms');
+$id = started({ status => 503, times => 2 }, endpoint => 'slow');
+cancel($id);
+ok(wait_cancellation($id, 'backing_off'), 'it backs off');
+is(terminate($id), 't', 'terminate meanwhile');
+wait_closed($node, $id);
+my $sent = scalar cancels_of($id);
+my $restarted = started({ status => 503, times => 1 }, endpoint => 'slow');
+cancel($restarted);
+ok(wait_cancellation($restarted, 'backing_off'), 'another one backs off');
+$node->restart;
+wait_running($node);
+ok(wait_cancellation($restarted, 'succeeded'), 'and is sent again after a restart');
+is(scalar(cancels_of($id)), $sent, 'a cancel of what was terminated is not');
+is(history_of($node, $id), 'Scheduled Started CancelRequested Terminated', 'its events');
+
+# --- while the start request is on its way
+
+$id = schedule($node, 'hello', 'async', { after => undef, delay => 400 });
+ok(poll('the request', sub { $handler->log(request_id => $id) }), 'in flight');
+is(cancel($id), 't', 'cancel');
+ok($node->poll_query_until('postgres', "SELECT cancellation_state IS NOT NULL FROM nexus.operations WHERE id = '$id'"), 'is noted');
+is(scalar(cancels_of($id)), 0, 'and held until there is a token');
+ok(wait_cancellation($id, 'succeeded'), 'then sent');
+is(history_of($node, $id), 'Scheduled CancelRequested Started CancelRequestCompleted', 'its events');
+
+my $sync = schedule($node, 'hello', 'echo', { delay => 300 });
+ok(poll('the request', sub { $handler->log(request_id => $sync) }), 'in flight');
+cancel($sync);
+is(wait_closed($node, $sync), 'succeeded', 'a synchronous one wins');
+is(history_of($node, $sync), 'Scheduled CancelRequested Completed', 'its events');
+
+my $backing = schedule($node, 'slow', 'flaky', { times => 1 });
+wait_state($node, $backing, 'backing_off');
+is(cancel($backing), 't', 'while it backs off');
+is(wait_closed($node, $backing), 'succeeded', 'the handler may know of it: tried again');
+
+my $ended = schedule($node, 'hello', 'hang', { for => 300 });
+ok(poll('the request', sub { $handler->log(request_id => $ended) }), 'in flight');
+is(terminate($ended), 't', 'terminate in flight');
+is(wait_closed($node, $ended), 'terminated', 'closes it');
+ok(poll('the reply', sub { $handler->stats->{in_flight} <= 1 }), 'the reply is thrown away');
+is(state_of($node, $ended), 'terminated', 'it stays');
+is(terminate($ended), 'f', 'a second time: false');
+is(scalar(cancels_of($ended)), 0, 'the handler is not told');
+
+# --- two sessions, one operation
+
+$id = started();
+my $session = $node->background_psql('postgres');
+is($session->query_safe("BEGIN; SELECT nexus.cancel('$id')"), 't', 'one session asks');
+value($node, "SELECT nexus.terminate('$id')");
+is(wait_closed($node, $id), 'terminated', 'another ends it meanwhile');
+$session->query_safe('COMMIT');
+$session->quit;
+ok($node->poll_query_until('postgres', 'SELECT count(*) FROM nexus.request', '0'), 'what was asked too late is taken away');
+is(history_of($node, $id), 'Scheduled Started Terminated', 'and leaves no trace');
+is(scalar(cancels_of($id)), 0, 'nor a request');
+
+# --- who may
+
+$node->safe_psql('postgres', 'CREATE ROLE mallory LOGIN');
+$id = started();
+for my $function (qw(cancel terminate))
+{
+	is(error_of($node, "SELECT nexus.$function('$id')", user => 'mallory'), '42704', "$function: somebody else's does not exist");
+	is(error_of($node, "SELECT nexus.$function(gen_random_uuid())"), '42704', "$function: nor does an unknown one");
+	is(value($node, "SELECT nexus.$function(NULL) IS NULL"), 't', "$function of NULL");
+	is(error_of($node, "BEGIN READ ONLY; SELECT nexus.$function('$id')"), '25006', "$function in a read-only transaction");
+}
+
+$handler->stop;
+$node->stop;
+done_testing();
