@@ -57,6 +57,7 @@ typedef struct NexusOutcome
 	NexusOutcomeKind kind;
 	const char *endpoint;
 	Size		size;			/* bytes of payload it carries */
+	bool		is_patient;		/* its commit need not hurry */
 	void	   *memory;			/* the group's: what it was allocated in */
 
 	NexusState	state;			/* PROGRESS and CLOSE */

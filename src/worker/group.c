@@ -38,6 +38,7 @@ struct NexusGroup
 	MemoryContext scratch;		/* of one commit */
 	dlist_head	outcomes;
 	int			count;
+	int			patient;		/* of them */
 	Size		bytes;
 	TimestampTz first_time;		/* of the oldest outcome */
 	TimestampTz retry_time;		/* 0 unless commits fail */
@@ -142,6 +143,13 @@ nexus_group_weigh(NexusGroup *group, NexusOutcome *outcome, Size size)
 	group->bytes += size;
 }
 
+void
+nexus_group_be_patient(NexusGroup *group, NexusOutcome *outcome)
+{
+	outcome->is_patient = true;
+	group->patient++;
+}
+
 /* Waits for nothing but a commit, as against what was set aside. */
 static bool
 has_outcomes(const NexusGroup *group)
@@ -162,12 +170,6 @@ nexus_group_is_empty(const NexusGroup *group)
 }
 
 bool
-nexus_group_is_collecting(const NexusGroup *group)
-{
-	return has_outcomes(group) && group->retry_time == 0;
-}
-
-bool
 nexus_group_is_failing(const NexusGroup *group)
 {
 	return group->retry_time != 0;
@@ -179,6 +181,24 @@ nexus_group_is_full(const NexusGroup *group)
 	return nexus_group_is_failing(group) && group->bytes > NEXUS_GROUP_MAX_KEPT_BYTES;
 }
 
+static bool
+is_patient(const NexusGroup *group)
+{
+	return group->patient >= group->count;
+}
+
+static TimestampTz
+age_limit(const NexusGroup *group)
+{
+	return group->first_time + (is_patient(group) ? NEXUS_GROUP_PATIENT_AGE_US : NEXUS_GROUP_MAX_AGE_US);
+}
+
+bool
+nexus_group_is_collecting(const NexusGroup *group)
+{
+	return has_outcomes(group) && group->retry_time == 0 && !is_patient(group);
+}
+
 bool
 nexus_group_is_due(const NexusGroup *group, bool is_quiet)
 {
@@ -188,8 +208,8 @@ nexus_group_is_due(const NexusGroup *group, bool is_quiet)
 		return false;
 	if (group->retry_time != 0)
 		return GetCurrentTimestamp() >= group->retry_time;
-	return is_quiet || group->count >= NEXUS_GROUP_MAX_OUTCOMES || group->bytes >= NEXUS_GROUP_MAX_BYTES
-		|| GetCurrentTimestamp() - group->first_time >= NEXUS_GROUP_MAX_AGE_US;
+	return (is_quiet && !is_patient(group)) || group->count >= NEXUS_GROUP_MAX_OUTCOMES
+		|| group->bytes >= NEXUS_GROUP_MAX_BYTES || GetCurrentTimestamp() >= age_limit(group);
 }
 
 TimestampTz
@@ -199,7 +219,7 @@ nexus_group_deadline(const NexusGroup *group)
 
 	if (!has_outcomes(group))
 		return deadline;
-	return Min(deadline, group->retry_time != 0 ? group->retry_time : group->first_time + NEXUS_GROUP_MAX_AGE_US);
+	return Min(deadline, group->retry_time != 0 ? group->retry_time : age_limit(group));
 }
 
 int64
@@ -250,6 +270,7 @@ settle(NexusGroup *group, NexusOutcome *outcome)
 
 	dlist_delete(&outcome->node);
 	group->count--;
+	group->patient -= outcome->is_patient;
 	group->bytes -= outcome->size;
 	if (outcome->kind == NEXUS_OUTCOME_CLOSE)
 		hash_search(group->closing, &outcome->id, HASH_REMOVE, NULL);
@@ -259,6 +280,7 @@ settle(NexusGroup *group, NexusOutcome *outcome)
 	{
 		NexusOutcome *next = same->next_same;
 
+		group->patient -= same->is_patient;
 		group->bytes -= same->size;
 		same->disposition = outcome->disposition == NEXUS_DISPOSITION_APPLIED
 			? NEXUS_DISPOSITION_CLOSED_BEFORE : outcome->disposition;

@@ -4,8 +4,9 @@
  *
  * A group is due at NEXUS_GROUP_MAX_OUTCOMES outcomes, NEXUS_GROUP_MAX_BYTES of
  * payload, NEXUS_GROUP_MAX_AGE_US after its first, or when nothing more is readable
- * (internals.md 5.4).  After the commit waiters are woken and every outcome's
- * on_settled is called.
+ * (internals.md 5.4).  Where all of its outcomes are patient it is not due because
+ * nothing is readable, but NEXUS_GROUP_PATIENT_AGE_US after its first.  After the
+ * commit waiters are woken and every outcome's on_settled is called.
  */
 #ifndef NEXUS_WORKER_GROUP_H
 #define NEXUS_WORKER_GROUP_H
@@ -15,6 +16,7 @@
 #define NEXUS_GROUP_MAX_OUTCOMES 256
 #define NEXUS_GROUP_MAX_BYTES (8 * 1024 * 1024)
 #define NEXUS_GROUP_MAX_AGE_US 2000
+#define NEXUS_GROUP_PATIENT_AGE_US 8000
 
 /* While commits fail, a group that holds this much takes no more from outside. */
 #define NEXUS_GROUP_MAX_KEPT_BYTES (32 * 1024 * 1024)
@@ -35,11 +37,14 @@ extern MemoryContext nexus_group_context(const NexusGroup *group);
 /* Tell that an outcome of the group carries this many bytes. */
 extern void nexus_group_weigh(NexusGroup *group, NexusOutcome *outcome, Size size);
 
+/* Others of its endpoint still wait to be sent: it need not hurry either. */
+extern void nexus_group_be_patient(NexusGroup *group, NexusOutcome *outcome);
+
 extern bool nexus_group_is_empty(const NexusGroup *group);
 
 /*
- * Whether there are outcomes that wait for company only: not for the end of
- * some trouble.
+ * Whether there are outcomes that wait for what is readable now: not for the
+ * end of some trouble, nor patiently.
  */
 extern bool nexus_group_is_collecting(const NexusGroup *group);
 

@@ -115,6 +115,8 @@ add_outcome(NexusDispatcher *dispatcher, NexusCall *call, NexusOutcomeKind kind,
 	outcome->attempt = call->due->attempt + 1;
 	outcome->on_settled = on_call_settled;
 	outcome->arg = dispatcher;
+	if (call->queue->queued_count + call->queue->loaded_count > 0)
+		nexus_group_be_patient(dispatcher->worker->group, outcome);
 	call->settling++;
 	call->phase = NEXUS_CALL_SETTLING;
 	return outcome;
