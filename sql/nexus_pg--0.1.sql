@@ -284,7 +284,10 @@ SELECT o.id AS operation_id, e.event_id, e.event_time, e.event_type,
 FROM nexus.operation o
 CROSS JOIN LATERAL (
     SELECT row_number() OVER (ORDER BY v.event_time, v.rank) AS event_id, v.event_time, v.event_type,
-        jsonb_strip_nulls(v.attributes) AS attributes
+        -- what does not apply is left out, but nothing within what users wrote
+        (SELECT jsonb_object_agg(a.key, a.value) FROM jsonb_each(v.attributes) a
+         WHERE a.value <> 'null' OR (a.key = 'input' AND o.input_is_json) OR (a.key = 'result' AND o.result_is_json))
+        AS attributes
     FROM (VALUES
         (o.scheduled_time, 1, 'NexusOperationScheduled', jsonb_build_object(
             'endpoint', o.endpoint, 'service', o.service, 'operation', o.operation, 'request_id', o.id,

@@ -106,6 +106,9 @@ END $$;
 SELECT every(d ->> 'operation_id' = m.id::text AND d ->> 'endpoint' = m.endpoint AND d ->> 'service' = m.service AND d ->> 'operation' = m.operation
         AND d ->> 'operation_token' IS NOT DISTINCT FROM m.operation_token AND d -> 'failure' = m.failure)
   FROM made m, pg_temp.detail_of(m.id) d WHERE m.failure IS NOT NULL;
+-- nothing is left out of what users wrote
+UPDATE nexus.operation SET input = '{"a": null, "b": [null]}', input_is_json = true WHERE id = pg_temp.id(1);
+SELECT attributes -> 'input' FROM nexus.operation_history WHERE operation_id = pg_temp.id(1) AND event_id = 1;
 
 DELETE FROM nexus.failed_attempt WHERE operation_id IN (SELECT id FROM made);
 DELETE FROM nexus.operation WHERE id IN (SELECT id FROM made);
