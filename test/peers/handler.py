@@ -36,6 +36,7 @@ complete with, "after": ms}.  Service "any" echoes whatever the operation is.
     GET  /log?since=N[&request_id=ID][&kind=start|cancel]   requests as they came
     GET  /callbacks?since=N                                 callbacks sent and their answers
     GET  /stats                                             counters
+    GET  /request_ids                                       how many starts there were of each request id
     POST /release?count=N        completes operations that were to wait for ever (0: all)
     POST /complete?request_id=ID input as for async: completes this one again
     POST /forget                 empties the record
@@ -136,14 +137,14 @@ class Record:
         self.held = {}
         self.failures = {}
         self.counts = {}
-        self.request_ids = set()
+        self.starts_of = {}
         self.in_flight = set()
         self.max_in_flight = 0
 
     def take(self, request, connection):
         self.counts[request.kind] = self.counts.get(request.kind, 0) + 1
         if request.kind == "start":
-            self.request_ids.add(request.request_id)
+            self.starts_of[request.request_id] = self.starts_of.get(request.request_id, 0) + 1
         self.requests.append((time.time(), request, connection))
         self.in_flight.add(connection)
         self.max_in_flight = max(self.max_in_flight, len(self.in_flight))
@@ -169,7 +170,7 @@ class Record:
     def stats(self):
         return {
             "requests": len(self.requests), "starts": self.counts.get("start", 0),
-            "cancels": self.counts.get("cancel", 0), "request_ids": len(self.request_ids), "held": len(self.held),
+            "cancels": self.counts.get("cancel", 0), "request_ids": len(self.starts_of), "held": len(self.held),
             "in_flight": len(self.in_flight), "max_in_flight": self.max_in_flight, "connections": self.connections,
             "open_connections": self.open_connections, "callbacks": len(self.callbacks),
             "callbacks_accepted": sum(1 for sent in self.callbacks if sent["status"] == 200)}
@@ -522,6 +523,9 @@ class Handler:
     def control_callbacks(self, request):
         since = int(request.query.get("since", 0))
         return {"next": len(self.record.callbacks), "entries": self.record.callbacks[since:]}
+
+    def control_request_ids(self, request):
+        return self.record.starts_of
 
     def control_stats(self, request):
         return self.record.stats()

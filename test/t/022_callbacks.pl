@@ -5,7 +5,6 @@ use warnings;
 use Digest::SHA qw(hmac_sha256);
 use FindBin;
 use lib "$FindBin::RealBin/lib";
-use IO::Socket::INET;
 use MIME::Base64 qw(encode_base64url);
 use NexusTest;
 use PostgreSQL::Test::Cluster;
@@ -18,7 +17,7 @@ my $HOLD_SECONDS = 8;
 my $node = nexus_node('main', conf => "nexus_pg.max_payload_size = ${MAX_PAYLOAD}B");
 my $handler = NexusTest::Handler->start;
 create_endpoint($node, 'hello', $handler);
-my $port = listener_port($node);
+listener_port($node);
 
 # A started operation whose handler never calls back by itself.
 sub started
@@ -27,33 +26,6 @@ sub started
 	my $id = schedule($node, 'hello', 'async', { after => undef }, %arguments);
 	wait_state($node, $id, 'started');
 	return ($id, callback_of($handler, $id));
-}
-
-# Send a completion by hand; the answer is for later.
-sub begin_post
-{
-	my ($url, $headers, $body) = @_;
-	my ($path) = $url =~ m{^http://[^/]+(/.*)};
-	my $socket = IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $port) or die "connect: $@";
-	print $socket join("\r\n", "POST $path HTTP/1.1", 'Host: localhost', 'Content-Length: ' . length $body,
-		(map { "$_: $headers->{$_}" } keys %$headers), '', $body);
-	$socket->flush;
-	return $socket;
-}
-
-sub status_of
-{
-	my ($socket) = @_;
-	my $line = readline($socket) // '';
-	return $line =~ m{^HTTP/1\.1 (\d+)} ? $1 : $line;
-}
-
-sub is_silent
-{
-	my ($socket) = @_;
-	my $ready = '';
-	vec($ready, fileno $socket, 1) = 1;
-	return select($ready, undef, undef, 0.1) == 0;
 }
 
 # --- a row that somebody has locked: 503 after the hold, but not before, and

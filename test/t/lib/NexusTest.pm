@@ -16,6 +16,7 @@ use warnings;
 
 use Exporter 'import';
 use HTTP::Tiny ();
+use IO::Socket::INET ();
 use JSON::PP ();
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
@@ -26,7 +27,7 @@ our @EXPORT = qw(
   nexus_node create_extension create_endpoint schedule state_of wait_state
   wait_closed poll error_of nexus_pid wait_new_pid wait_running listener_port
   is_alive json_of json_text quote row_of history_of attempts_of detail_of
-  callback_of post value
+  callback_of post begin_post status_of is_silent value ids_of kill_server
 );
 
 my $json = JSON::PP->new->utf8->canonical->allow_nonref;
@@ -232,6 +233,61 @@ sub post
 	return wantarray ? ($answer->{status}, $answer->{content}) : $answer->{status};
 }
 
+# POST a completion of known length; the socket is for its answer, later.
+sub begin_post
+{
+	my ($url, $headers, $body) = @_;
+	my ($port, $path) = $url =~ m{^http://[^/]+:(\d+)(/.*)};
+	my $socket = IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $port) or die "connect: $@";
+	print $socket join("\r\n", "POST $path HTTP/1.1", 'Host: localhost', 'Content-Length: ' . length $body,
+		(map { "$_: $headers->{$_}" } sort keys %$headers), '', $body);
+	$socket->flush;
+	return $socket;
+}
+
+# The status that came, or what came in its place; waits for it.
+sub status_of
+{
+	my ($socket) = @_;
+	my $line = readline $socket;
+	return 'closed' unless defined $line;
+	return $line =~ m{^HTTP/1\.1 (\d+)} ? $1 : $line;
+}
+
+# Has nothing come so far?
+sub is_silent
+{
+	my ($socket) = @_;
+	my $ready = '';
+	vec($ready, fileno $socket, 1) = 1;
+	return select($ready, undef, undef, 0.1) == 0;
+}
+
+# The ids of operations, as the keys of a hash.
+sub ids_of
+{
+	my ($node, $where) = @_;
+	return { map { $_ => 1 } split /\n/, value($node, 'SELECT id FROM nexus.operations' . ($where ? " WHERE $where" : '')) };
+}
+
+# Kill a server and all its processes at once, as a power failure would.
+sub kill_server
+{
+	my ($node) = @_;
+	my ($postmaster) = PostgreSQL::Test::Utils::slurp_file($node->data_dir . '/postmaster.pid') =~ /^(\d+)/;
+	my %parent;
+	for my $stat (glob '/proc/[0-9]*/stat')
+	{
+		open my $file, '<', $stat or next;
+		$parent{$1} = $2 if (readline($file) // '') =~ /^(\d+) \(.*\) \S (\d+)/;
+	}
+	my @children = grep { ($parent{$_} // 0) == $postmaster } keys %parent;
+	$node->kill9;
+	kill 'KILL', @children;
+	poll('the end of the server', sub { !grep { is_alive($_) } $postmaster, @children });
+	return;
+}
+
 # The pid of a process, kind as nexus.workers has it; undef while there is none.
 sub nexus_pid
 {
@@ -319,6 +375,7 @@ sub log
 }
 
 sub callbacks { return @{ $_[0]->_ask('GET', '/callbacks')->{entries} }; }
+sub request_ids { return $_[0]->_ask('GET', '/request_ids'); }
 sub stats { return $_[0]->_ask('GET', '/stats'); }
 sub forget { return $_[0]->_ask('POST', '/forget'); }
 sub release { my ($self, %how) = @_; return $self->_ask('POST', '/release', \%how)->{released}; }
