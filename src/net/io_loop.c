@@ -150,13 +150,19 @@ nexus_io_loop_set_deadline(NexusIoLoop *loop, TimestampTz deadline)
 	loop->deadline = deadline;
 }
 
-/* Milliseconds to sleep at most, rounded up so that it does not wake early. */
+/*
+ * Milliseconds to sleep at most, rounded up so that it does not wake early.
+ * Neither a difference of extremes nor more than an int may come of it.
+ */
 static long
 timeout_until(TimestampTz deadline)
 {
+	TimestampTz now;
+
 	if (deadline == DT_NOEND)
 		return -1;
-	return TimestampDifferenceMilliseconds(GetCurrentTimestamp(), deadline);
+	now = GetCurrentTimestamp();
+	return deadline <= now ? 0 : Min(TimestampDifferenceMilliseconds(now, deadline), INT_MAX);
 }
 
 /* Call whom an event is for; false where its watch has ended. */

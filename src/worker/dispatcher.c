@@ -394,18 +394,29 @@ nexus_dispatcher_prepare(NexusDispatcher *dispatcher)
 
 /* ---- sending ---- */
 
+static NexusCall *
+first_loaded(const NexusEndpointQueue *queue)
+{
+	return dlist_container(NexusCall, node, dlist_head_node(unconstify(dlist_head *, &queue->loaded)));
+}
+
+static bool
+can_send(const NexusDispatcher *dispatcher, const NexusEndpointQueue *queue)
+{
+	return !queue->is_stale && nexus_endpoint_queue_is_open(queue, dispatcher->worker)
+		&& queue->loaded_count > 0 && dispatcher->in_flight < nexus_max_in_flight
+		&& nexus_endpoint_queue_room(queue) > 0 && !nexus_dispatcher_waits_for_listener(first_loaded(queue));
+}
+
 /* Send from one endpoint's queue; false where nothing (more) can go. */
 static bool
 send_one(NexusDispatcher *dispatcher, NexusEndpointQueue *queue)
 {
 	NexusCall  *call;
 
-	if (queue->loaded_count == 0 || dispatcher->in_flight >= nexus_max_in_flight
-		|| nexus_endpoint_queue_room(queue) == 0)
+	if (!can_send(dispatcher, queue))
 		return false;
-	call = dlist_container(NexusCall, node, dlist_head_node(&queue->loaded));
-	if (nexus_dispatcher_waits_for_listener(call))
-		return false;
+	call = first_loaded(queue);
 	unlink_call(call);
 	nexus_dispatcher_send(dispatcher, call);
 	return true;
@@ -426,8 +437,7 @@ nexus_dispatcher_start_due(NexusDispatcher *dispatcher)
 		{
 			NexusEndpointQueue *queue = dlist_container(NexusEndpointQueue, node, iter.cur);
 
-			if (!queue->is_stale && nexus_endpoint_queue_is_open(queue, dispatcher->worker))
-				sent |= send_one(dispatcher, queue);
+			sent |= send_one(dispatcher, queue);
 		}
 	}
 }
@@ -442,7 +452,12 @@ nexus_dispatcher_next_deadline(const NexusDispatcher *dispatcher)
 	{
 		const NexusEndpointQueue *queue = dlist_container(NexusEndpointQueue, node, iter.cur);
 
-		if (nexus_endpoint_queue_is_open(queue, dispatcher->worker) && queue->queued_count < NEXUS_QUEUE_LOW)
+		if (!nexus_endpoint_queue_is_open(queue, dispatcher->worker))
+			continue;
+		/* replies came since the last look and left room */
+		if (can_send(dispatcher, queue) || (wants_load(queue) && dispatcher->in_flight < nexus_max_in_flight))
+			return GetCurrentTimestamp();
+		if (queue->queued_count < NEXUS_QUEUE_LOW)
 			next = Min(next, queue->retry_next);
 	}
 	return next;

@@ -46,7 +46,7 @@ extern void nexus_dispatcher_undo_bases(NexusDispatcher *dispatcher);
 /* Send what is loaded, as far as the limits allow. */
 extern void nexus_dispatcher_start_due(NexusDispatcher *dispatcher);
 
-/* When something that backs off is due; DT_NOEND for never. */
+/* When something can be sent, or read in order to; DT_NOEND for never. */
 extern TimestampTz nexus_dispatcher_next_deadline(const NexusDispatcher *dispatcher);
 
 /* Requests in flight, cancel requests among them, against nexus_pg.max_in_flight. */
