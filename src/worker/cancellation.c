@@ -200,7 +200,7 @@ static void
 attempt_failed(Cancel *cancel, const NexusHttpResult *result, NexusText failure, bool is_retryable)
 {
 	NexusOutcome *outcome = add_outcome(cancel, is_retryable ? "backing_off" : "failed");
-	int64		delay = nexus_retry_delay_ms(&cancel->queue->config->retry, outcome->cancellation_attempt,
+	int64		delay = nexus_retry_delay_ms(nexus_endpoint_queue_retry(cancel->queue), outcome->cancellation_attempt,
 											 pg_prng_double(&pg_global_prng_state));
 
 	outcome->cancellation_failure = nexus_outcomes_jsonb(cancel->worker, failure);

@@ -147,6 +147,15 @@ nexus_endpoint_queue_room(const NexusEndpointQueue *queue)
 	return Max(limit - queue->in_flight, 0);
 }
 
+const NexusRetryPolicy *
+nexus_endpoint_queue_retry(const NexusEndpointQueue *queue)
+{
+	static const NexusRetryPolicy defaults = {NEXUS_DEFAULT_RETRY_INITIAL_INTERVAL_MS,
+		NEXUS_DEFAULT_RETRY_MAX_INTERVAL_MS, NEXUS_DEFAULT_RETRY_BACKOFF_COEFFICIENT};
+
+	return queue->config == NULL ? &defaults : &queue->config->retry;
+}
+
 void
 nexus_endpoint_queue_add_in_flight(NexusEndpointQueue *queue, int change)
 {

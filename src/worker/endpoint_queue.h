@@ -91,6 +91,9 @@ extern bool nexus_endpoint_queue_is_open(const NexusEndpointQueue *queue, const 
 /* How many more requests it may have in flight. */
 extern int	nexus_endpoint_queue_room(const NexusEndpointQueue *queue);
 
+/* How to try again; the defaults where the server is gone, whose operations may still be in flight. */
+extern const NexusRetryPolicy *nexus_endpoint_queue_retry(const NexusEndpointQueue *queue);
+
 /* Count requests in flight, here and in the live figures. */
 extern void nexus_endpoint_queue_add_in_flight(NexusEndpointQueue *queue, int change);
 
