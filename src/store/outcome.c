@@ -40,16 +40,34 @@ compare_ids(const void *a, const void *b)
 	return memcmp(&(*(NexusOutcome *const *) a)->id, &(*(NexusOutcome *const *) b)->id, sizeof(NexusUuid));
 }
 
-static NexusOutcome *
-find_by_id(NexusOutcome **sorted, int count, const NexusUuid *id)
+static NexusOutcome **
+search_id(NexusOutcome **sorted, int count, const NexusUuid *id)
 {
 	NexusOutcome wanted;
 	NexusOutcome *key = &wanted;
-	NexusOutcome **found;
 
 	wanted.id = *id;
-	found = bsearch(&key, sorted, count, sizeof(NexusOutcome *), compare_ids);
+	return bsearch(&key, sorted, count, sizeof(NexusOutcome *), compare_ids);
+}
+
+static NexusOutcome *
+find_by_id(NexusOutcome **sorted, int count, const NexusUuid *id)
+{
+	NexusOutcome **found = search_id(sorted, count, id);
+
 	return found == NULL ? NULL : *found;
+}
+
+/* For outcomes of several kinds, of which one operation may have more than one. */
+static void
+mark_all(NexusOutcome **sorted, int count, const NexusUuid *id, NexusDisposition disposition)
+{
+	NexusOutcome **found = search_id(sorted, count, id);
+
+	while (found > sorted && compare_ids(found - 1, found) == 0)
+		found--;
+	for (; found < sorted + count && memcmp(&(*found)->id, id, sizeof(NexusUuid)) == 0; found++)
+		(*found)->disposition = disposition;
 }
 
 static void
@@ -357,8 +375,7 @@ nexus_outcome_probe_locks(NexusOutcome *const *outcomes, int count, bool *is_fre
 			NexusUuid	id;
 
 			nexus_result_uuid(&row, 1, &id);
-			find_by_id(list, count, &id)->disposition =
-				pass == 0 ? NEXUS_DISPOSITION_MISSING : NEXUS_DISPOSITION_APPLIED;
+			mark_all(list, count, &id, pass == 0 ? NEXUS_DISPOSITION_MISSING : NEXUS_DISPOSITION_APPLIED);
 		}
 	}
 	for (int i = 0; i < count; i++)
