@@ -12,11 +12,11 @@
 
 /* Rows that a restore or a template brought are somebody else's: send nothing. */
 static void
-pause_if_copy(NexusWorker *worker)
+pause_if_copy(NexusWorker *worker, bool has_incarnation)
 {
 	bool		is_copy = nexus_incarnation_is_copy();
 
-	if (worker->has_incarnation)
+	if (has_incarnation)
 		is_copy |= nexus_survey_has_copied_operations(&worker->incarnation.id);
 	if (is_copy && !worker->is_paused)
 		ereport(WARNING,
@@ -31,12 +31,16 @@ pause_if_copy(NexusWorker *worker)
 void
 nexus_incarnation_watch_look(NexusWorker *worker)
 {
+	bool		is_found;
+
 	if (worker->has_incarnation)
 		return;
-	worker->has_incarnation = nexus_incarnation_find(&worker->incarnation);
-	pause_if_copy(worker);
-	if (worker->has_incarnation)
+	is_found = nexus_incarnation_find(&worker->incarnation);
+	pause_if_copy(worker, is_found);
+	if (is_found)
 		nexus_local_socket_link(worker->database, &worker->incarnation.id);
+	/* only now: after an error it is looked at once more */
+	worker->has_incarnation = is_found;
 }
 
 static void
@@ -45,7 +49,7 @@ ensure(void *arg)
 	NexusWorker *worker = arg;
 
 	nexus_incarnation_ensure(&worker->incarnation);
-	pause_if_copy(worker);
+	pause_if_copy(worker, true);
 }
 
 bool
