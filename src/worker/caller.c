@@ -56,9 +56,11 @@ set_tls(NexusCaller *caller, const NexusEndpoint *endpoint)
 NexusCaller *
 nexus_caller_read(const NexusEndpoint *endpoint, Oid owner, MemoryContext context)
 {
-	MemoryContext old = MemoryContextSwitchTo(context);
+	MemoryContext own = AllocSetContextCreate(context, "nexus caller", ALLOCSET_SMALL_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(own);
 	NexusCaller *caller = palloc0(sizeof(NexusCaller));
 
+	caller->context = own;
 	caller->owner = owner;
 	caller->read_time = GetCurrentTimestamp();
 	caller->owner_exists = SearchSysCacheExists1(AUTHOID, ObjectIdGetDatum(owner));
@@ -76,9 +78,7 @@ nexus_caller_free(NexusCaller *caller)
 {
 	nexus_headers_free(&caller->headers);
 	nexus_endpoint_free_credentials(&caller->credentials);
-	if (caller->reason != NULL)
-		pfree(caller->reason);
-	pfree(caller);
+	MemoryContextDelete(caller->context);
 }
 
 bool

@@ -12,6 +12,7 @@
 typedef struct NexusCaller
 {
 	struct NexusCaller *next;
+	MemoryContext context;		/* of this and all that reading it allocated */
 	Oid			owner;
 	bool		owner_exists;
 	bool		has_usage;
@@ -24,8 +25,8 @@ typedef struct NexusCaller
 } NexusCaller;
 
 /*
- * Read what an owner needs to call an endpoint; in a transaction.  Allocated
- * in "context" (and with malloc): free it with nexus_caller_free.
+ * Read what an owner needs to call an endpoint; in a transaction.  Allocated in
+ * a child of "context" (and with malloc): free it with nexus_caller_free.
  */
 extern NexusCaller *nexus_caller_read(const NexusEndpoint *endpoint, Oid owner, MemoryContext context);
 extern void nexus_caller_free(NexusCaller *caller);

@@ -311,6 +311,8 @@ run(NexusWorker *worker)
 		uint32		wake = nexus_worker_registry_take_wake();
 
 		heed_signals(worker, wake);
+		/* a turn's garbage: what has to last says where it lives */
+		MemoryContextSwitchTo(worker->scratch);
 		heed_catalogs(worker, wake);
 		take_arrivals(worker, wake);
 		nexus_deadlines_run(worker->deadlines);
