@@ -89,6 +89,15 @@ forget(Cancel *cancel)
 	hash_search(cancel->worker->cancellations->cancels, &cancel->id, HASH_REMOVE, NULL);
 }
 
+/* All that is needed to send it is at hand, and as new as the catalogs. */
+static bool
+is_loaded(const Cancel *cancel)
+{
+	return cancel->operation != NULL && !cancel->queue->is_stale
+		&& (cancel->queue->config == NULL || cancel->operation->is_closed
+			|| nexus_endpoint_queue_known_caller(cancel->queue, cancel->operation->owner) != NULL);
+}
+
 /* Its time has come, and its endpoint takes requests. */
 static bool
 is_sendable(const Cancel *cancel, TimestampTz now)
@@ -109,7 +118,7 @@ nexus_cancellations_need_transaction(NexusCancellations *cancellations)
 	{
 		Cancel	   *cancel = dlist_container(Cancel, node, iter.cur);
 
-		if (cancel->operation == NULL && is_sendable(cancel, now))
+		if (!is_loaded(cancel) && is_sendable(cancel, now))
 			return true;
 	}
 	return false;
@@ -126,8 +135,6 @@ take_operation(NexusDue *due, void *arg)
 		pfree(due);
 		return;
 	}
-	if (cancel->operation != NULL)
-		pfree(cancel->operation);
 	cancel->operation = due;
 	if (!due->is_closed && cancel->queue->config != NULL)
 		(void) nexus_endpoint_queue_caller(cancel->queue, due->owner);
@@ -145,8 +152,12 @@ nexus_cancellations_prepare(NexusCancellations *cancellations)
 	{
 		Cancel	   *cancel = dlist_container(Cancel, node, iter.cur);
 
-		if (cancel->operation == NULL && count < LOAD_BATCH && is_sendable(cancel, now))
-			ids[count++] = cancel->id;
+		if (is_loaded(cancel) || count == LOAD_BATCH || !is_sendable(cancel, now))
+			continue;
+		if (cancel->operation != NULL)
+			pfree(cancel->operation);
+		cancel->operation = NULL;
+		ids[count++] = cancel->id;
 	}
 	if (count > 0)
 		nexus_due_load(ids, count, cancellations->worker->context, take_operation, cancellations);
@@ -278,8 +289,7 @@ start(Cancel *cancel)
 		return true;
 	}
 	caller = nexus_endpoint_queue_known_caller(queue, operation->owner);
-	if (queue->is_stale || (queue->config != NULL && caller == NULL)
-		|| (caller != NULL && caller->owner_exists && !caller->has_usage))
+	if (!is_loaded(cancel) || (caller != NULL && caller->owner_exists && !caller->has_usage))
 		return false;
 
 	dlist_delete(&cancel->node);
