@@ -31,6 +31,7 @@ struct NexusDeadlines
 	TimestampTz closed_floor;	/* nothing older is left */
 	TimestampTz closed_next;	/* close time of the oldest one left */
 	TimestampTz retention_time; /* when to delete next */
+	int			deleted;		/* by the last bite */
 };
 
 NexusDeadlines *
@@ -80,10 +81,19 @@ next_retention(const NexusDeadlines *deadlines)
 	return Max(deadlines->closed_next + retention_us(), deadlines->retention_time);
 }
 
+static bool
+can_expire(const NexusDeadlines *deadlines)
+{
+	return deadlines->worker->has_incarnation && !nexus_group_is_failing(deadlines->worker->group);
+}
+
+/* What has to wait for the group waits for the group's own deadline. */
 TimestampTz
 nexus_deadlines_next(const NexusDeadlines *deadlines)
 {
-	return Min(deadlines->next, next_retention(deadlines));
+	TimestampTz next = can_expire(deadlines) ? deadlines->next : DT_NOEND;
+
+	return nexus_group_is_empty(deadlines->worker->group) ? Min(next, next_retention(deadlines)) : next;
 }
 
 static void
@@ -124,8 +134,8 @@ delete_old(void *arg)
 {
 	NexusDeadlines *deadlines = arg;
 
-	nexus_survey_delete_closed(&deadlines->closed_floor, GetCurrentTimestamp() - retention_us(), RETENTION_BATCH,
-							   &deadlines->closed_next);
+	deadlines->deleted = nexus_survey_delete_closed(&deadlines->closed_floor, GetCurrentTimestamp() - retention_us(),
+													RETENTION_BATCH, &deadlines->closed_next);
 }
 
 static void
@@ -140,7 +150,7 @@ run_retention(NexusDeadlines *deadlines)
 		return;
 	}
 	/* a full bite means that more is waiting */
-	deadlines->retention_time = deadlines->closed_next + retention_us() <= now ? now : now + wait;
+	deadlines->retention_time = deadlines->deleted == RETENTION_BATCH ? now : now + wait;
 }
 
 void
@@ -149,7 +159,7 @@ nexus_deadlines_run(NexusDeadlines *deadlines)
 	NexusWorker *worker = deadlines->worker;
 	TimestampTz now = GetCurrentTimestamp();
 
-	if (worker->has_incarnation && deadlines->next <= now && !nexus_group_is_failing(worker->group)
+	if (can_expire(deadlines) && deadlines->next <= now
 		&& !nexus_transaction_run("find overdue operations", read_overdue, deadlines, NULL))
 		deadlines->next = now + RETENTION_MIN_WAIT;
 	/* between groups: outcomes come first */

@@ -236,11 +236,12 @@ take_arrivals(NexusWorker *worker, uint32 wake)
 static void
 send_due(NexusWorker *worker)
 {
-	if (GetCurrentTimestamp() >= worker->read_retry_time
+	if (GetCurrentTimestamp() >= worker->read_retry_time)
+		worker->read_retry_time = DT_NOBEGIN;
+	if (worker->read_retry_time == DT_NOBEGIN
 		&& (nexus_dispatcher_needs_transaction(worker->dispatcher)
 			|| nexus_cancellations_need_transaction(worker->cancellations)))
 	{
-		worker->read_retry_time = DT_NOBEGIN;
 		if (!nexus_transaction_run("read due operations", prepare_requests, worker, NULL))
 		{
 			nexus_dispatcher_undo_bases(worker->dispatcher);
@@ -266,6 +267,9 @@ next_deadline(const NexusWorker *worker)
 {
 	TimestampTz next = nexus_dispatcher_next_deadline(worker->dispatcher);
 
+	/* an invalidation came with a transaction of this turn, and perhaps nothing else will */
+	if (catalog_changed)
+		return GetCurrentTimestamp();
 	next = Min(next, nexus_cancellations_next(worker->cancellations));
 	if (worker->read_retry_time != DT_NOBEGIN)
 		next = worker->read_retry_time;
