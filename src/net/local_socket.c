@@ -253,6 +253,12 @@ on_connection_ready(void *arg, int fd, int ready)
 		set_interest(connection);
 }
 
+static size_t
+max_input(const NexusLocalServer *server)
+{
+	return server->max_frame + NEXUS_CHUNK;
+}
+
 static void
 add_connection(NexusLocalServer *server, int fd)
 {
@@ -276,7 +282,7 @@ add_connection(NexusLocalServer *server, int fd)
 	connection->fd = fd;
 	connection->peer.connection = ++server->last_connection;
 	connection->peer.pid = credentials.pid;
-	nexus_buffer_init(&connection->in, server->max_frame + NEXUS_CHUNK);
+	nexus_buffer_init(&connection->in, max_input(server));
 	nexus_buffer_init(&connection->out, NEXUS_OUTPUT_MAX);
 	dlist_push_head(&server->connections, &connection->node);
 	set_interest(connection);
@@ -381,6 +387,21 @@ nexus_local_socket_listen(NexusIoLoop *loop, Oid database, size_t max_frame,
 	ReserveExternalFD();
 	ReserveExternalFD();
 	return server;
+}
+
+void
+nexus_local_socket_set_max_frame(NexusLocalServer *server, size_t max_frame)
+{
+	dlist_iter	iter;
+
+	server->max_frame = max_frame;
+	/* what one has kept already stays within its limit */
+	dlist_foreach(iter, &server->connections)
+	{
+		Connection *connection = dlist_container(Connection, node, iter.cur);
+
+		connection->in.max = Max(max_input(server), connection->in.len);
+	}
 }
 
 static Connection *

@@ -35,6 +35,9 @@ extern NexusLocalServer *nexus_local_socket_listen(NexusIoLoop *loop, Oid databa
 /* Queue bytes of whole frames; false where the connection is gone. */
 extern bool nexus_local_socket_reply(NexusLocalServer *server, uint64 connection, NexusText frames);
 
+/* Frames up to this long are taken from now on. */
+extern void nexus_local_socket_set_max_frame(NexusLocalServer *server, size_t max_frame);
+
 /* Stop listening, try to send what is queued (up to 1 s), keep the files. */
 extern void nexus_local_socket_close(NexusLocalServer *server);
 

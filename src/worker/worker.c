@@ -164,6 +164,12 @@ leave_if_dropped(NexusWorker *worker)
 
 /* ---- the loop ---- */
 
+static size_t
+max_frame(void)
+{
+	return (size_t) nexus_max_payload_size + NEXUS_FRAME_OVERHEAD;
+}
+
 static void
 reload_settings(NexusWorker *worker)
 {
@@ -172,6 +178,7 @@ reload_settings(NexusWorker *worker)
 	ConfigReloadPending = false;
 	ProcessConfigFile(PGC_SIGHUP);
 	nexus_transaction_apply_synchronous_commit();
+	nexus_local_socket_set_max_frame(worker->server, max_frame());
 	nexus_dispatcher_catalog_changed(worker->dispatcher);
 }
 
@@ -368,9 +375,7 @@ create(Oid database)
 	worker->dispatcher = nexus_dispatcher_create(worker);
 	worker->cancellations = nexus_cancellations_create(worker);
 	worker->deadlines = nexus_deadlines_create(worker, DT_NOEND, DT_NOEND);
-	worker->server = nexus_local_socket_listen(worker->loop, database,
-											   (size_t) nexus_max_payload_size + NEXUS_FRAME_OVERHEAD,
-											   nexus_reception_take, worker);
+	worker->server = nexus_local_socket_listen(worker->loop, database, max_frame(), nexus_reception_take, worker);
 	return worker;
 }
 
