@@ -76,8 +76,8 @@ apply_inserts(NexusOutcome *const *outcomes, int count)
 	for (int i = 0; i < count; i++)
 		if (outcomes[i]->kind == NEXUS_OUTCOME_INSERT)
 		{
-			nexus_operation_insert_executed(outcomes[i]->insert);
-			outcomes[i]->disposition = NEXUS_DISPOSITION_APPLIED;
+			outcomes[i]->disposition = nexus_operation_insert_executed(outcomes[i]->insert)
+				? NEXUS_DISPOSITION_APPLIED : NEXUS_DISPOSITION_CLOSED_BEFORE;
 		}
 }
 

@@ -29,7 +29,7 @@ typedef enum NexusOutcomeKind
 typedef enum NexusDisposition
 {
 	NEXUS_DISPOSITION_APPLIED,
-	NEXUS_DISPOSITION_CLOSED_BEFORE,	/* the operation was closed already */
+	NEXUS_DISPOSITION_CLOSED_BEFORE,	/* the operation was closed, or inserted, already */
 	NEXUS_DISPOSITION_MISSING,	/* there is no such operation */
 	NEXUS_DISPOSITION_REJECTED	/* the row itself was refused: see group.h */
 } NexusDisposition;

@@ -217,6 +217,9 @@ on_execute_settled(NexusOutcome *outcome, void *arg)
 		return;
 	}
 	answer_execute(worker, asker->connection, asker->correlation, 0, "");
+	/* posted twice: the first post goes its way, or has gone it */
+	if (outcome->disposition != NEXUS_DISPOSITION_APPLIED)
+		return;
 	nexus_deadlines_note(worker->deadlines, asker->due->deadline);
 	nexus_dispatcher_arrive_loaded(worker->dispatcher, asker->due);
 }
