@@ -111,7 +111,9 @@ take_request(const NexusResultRow *row, void *arg)
 	request.attempt = (int32) nexus_result_int(row, 8, 0);
 	request.is_cancel_requested = nexus_result_text(row, 9) != NULL;
 	request.endpoint = nexus_result_text(row, 10);
-	request.may_have_been_sent = nexus_result_xid(row, 11) < first_xmax;
+	/* an earlier worker that saw it saw its request too, if they came together */
+	request.may_have_been_sent = nexus_result_xid(row, 11) < first_xmax
+		&& nexus_result_xid(row, 11) != nexus_result_xid(row, 2);
 	read->on_request(&request, read->arg);
 }
 
@@ -198,9 +200,9 @@ nexus_queue_read_arrivals(const NexusUuid *incarnation, NexusEachArrival on_oper
 		read_since(incarnation, widen_xid(next, snapshot->xmax), &read);
 	else
 	{
+		first_xmax = widen_xid(next, snapshot->xmax);
 		read_first(incarnation, &read);
 		read.lsn = GetXLogInsertRecPtr();
-		first_xmax = widen_xid(next, snapshot->xmax);
 	}
 	remember_snapshot(snapshot, next);
 	if (!XLogRecPtrIsInvalid(read.lsn))
