@@ -296,7 +296,9 @@ nexus_queue_read_retries(const NexusUuid *incarnation, const char *endpoint, Tim
 {
 	static SPIPlanPtr plan = NULL;
 	static const Oid types[] = {UUIDOID, TEXTOID, TIMESTAMPTZOID, UUIDOID, INT8OID};
-	QueueRead	read = {.each = each, .arg = arg, .floor = floor, .floor_id = floor_id, .now = now, .next = next};
+	TimestampTz found_next = DT_NOEND;
+	QueueRead	read = {.each = each, .arg = arg, .floor = floor, .floor_id = floor_id, .now = now,
+	.next = &found_next};
 	Datum		values[5];
 	int			count;
 
@@ -312,8 +314,9 @@ nexus_queue_read_retries(const NexusUuid *incarnation, const char *endpoint, Tim
 	values[3] = copied_uuid(floor_id);
 	values[4] = Int64GetDatum(limit);
 	count = (int) nexus_result_each(plan, values, take_retry, &read);
-	if (count == limit && *next == DT_NOEND)
-		*next = now;			/* there may be more */
+	if (count == limit && found_next == DT_NOEND)
+		found_next = now;		/* there may be more */
+	*next = found_next;			/* only now, lest an error forget them */
 	return count;
 }
 

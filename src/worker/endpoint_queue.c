@@ -119,6 +119,18 @@ nexus_endpoint_queue_rewind(NexusEndpointQueue *queue)
 }
 
 void
+nexus_endpoint_queue_note_retry(NexusEndpointQueue *queue, TimestampTz due)
+{
+	queue->retry_next = Min(queue->retry_next, due);
+	/* its commit took long: behind the floor it would never be found */
+	if (due <= queue->retry_floor)
+	{
+		queue->retry_floor = due - 1;
+		memset(&queue->retry_floor_id, 0, sizeof(queue->retry_floor_id));
+	}
+}
+
+void
 nexus_endpoint_queue_spill(NexusEndpointQueue *queue, const NexusQueueKey *key)
 {
 	NexusQueueKey before = *key;

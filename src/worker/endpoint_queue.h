@@ -82,6 +82,9 @@ extern NexusCaller *nexus_endpoint_queue_known_caller(NexusEndpointQueue *queue,
 /* Hand out everything in the table once more: what was held back may go now. */
 extern void nexus_endpoint_queue_rewind(NexusEndpointQueue *queue);
 
+/* Note when an operation that backs off now is due. */
+extern void nexus_endpoint_queue_note_retry(NexusEndpointQueue *queue, TimestampTz due);
+
 /* Note that the table has an operation that is not in memory. */
 extern void nexus_endpoint_queue_spill(NexusEndpointQueue *queue, const NexusQueueKey *key);
 

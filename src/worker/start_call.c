@@ -96,7 +96,7 @@ on_call_settled(NexusOutcome *outcome, void *arg)
 	if (outcome->disposition == NEXUS_DISPOSITION_APPLIED)
 	{
 		if (outcome->kind == NEXUS_OUTCOME_PROGRESS && outcome->state == NEXUS_STATE_BACKING_OFF)
-			queue->retry_next = Min(queue->retry_next, outcome->next_attempt_schedule_time);
+			nexus_endpoint_queue_note_retry(queue, outcome->next_attempt_schedule_time);
 		else if (outcome->is_cancel_due)
 			nexus_cancellation_schedule(dispatcher->worker, &outcome->id, queue->name, 0);
 		if (outcome->kind == NEXUS_OUTCOME_PROGRESS)
