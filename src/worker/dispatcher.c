@@ -118,6 +118,14 @@ nexus_dispatcher_forget(NexusDispatcher *dispatcher, NexusCall *call)
 }
 
 void
+nexus_dispatcher_put_back(NexusCall *call)
+{
+	pfree(call->due);
+	call->due = NULL;
+	push_queued(call);
+}
+
+void
 nexus_dispatcher_arrive(NexusDispatcher *dispatcher, const NexusArrival *arrival)
 {
 	NexusEndpointQueue *queue = nexus_dispatcher_queue(dispatcher, arrival->endpoint);
@@ -222,9 +230,7 @@ nexus_dispatcher_catalog_changed(NexusDispatcher *dispatcher)
 			NexusCall  *call = dlist_container(NexusCall, node, dlist_head_node(&queue->loaded));
 
 			unlink_call(call);
-			pfree(call->due);
-			call->due = NULL;
-			push_queued(call);
+			nexus_dispatcher_put_back(call);
 		}
 		nexus_endpoint_queue_rewind(queue);
 	}

@@ -31,6 +31,9 @@ struct NexusDispatcher
 extern NexusCall *nexus_dispatcher_find(const NexusDispatcher *dispatcher, const NexusUuid *id);
 extern void nexus_dispatcher_forget(NexusDispatcher *dispatcher, NexusCall *call);
 
+/* In no list any more, but not to be sent as it was loaded: QUEUED again. */
+extern void nexus_dispatcher_put_back(NexusCall *call);
+
 /* IN_FLIGHT is over: free its place; the call is SETTLING now. */
 extern void nexus_dispatcher_leave_flight(NexusDispatcher *dispatcher, NexusCall *call);
 

@@ -347,7 +347,9 @@ nexus_dispatcher_send(NexusDispatcher *dispatcher, NexusCall *call)
 	call->sent_time = GetCurrentTimestamp();
 	if (queue->config == NULL)
 		fail_unsent(dispatcher, call, "NOT_FOUND", "endpoint not registered");
-	else if (caller == NULL || !caller->owner_exists)
+	else if (caller == NULL || (caller->owner_exists && !caller->has_usage))
+		nexus_dispatcher_put_back(call);	/* read anew, it is judged again */
+	else if (!caller->owner_exists)
 		fail_unsent(dispatcher, call, "UNAUTHORIZED", "the operation's owner no longer exists");
 	else if (call->due->deadline <= call->sent_time)
 		time_out(dispatcher, call);
