@@ -239,6 +239,18 @@ typedef struct QueueRead
 	NexusEachOverdue each_overdue;
 } QueueRead;
 
+/* Whether a transaction has been seen by an arrival read, which also flushed its commit. */
+static bool
+has_arrived(uint64 xid)
+{
+	if (!last_read.is_set || xid >= last_read.xmax)
+		return false;
+	for (int i = 0; i < last_read.nxip; i++)
+		if (last_read.xip[i] == xid)
+			return false;
+	return true;
+}
+
 static void
 take_scheduled(const NexusResultRow *row, void *arg)
 {
@@ -246,7 +258,18 @@ take_scheduled(const NexusResultRow *row, void *arg)
 	NexusArrival arrival;
 
 	decode_arrival(row, &arrival);
+	if (has_arrived(arrival.key.xid))
+		read->each(&arrival, read->arg);
 	*read->key = arrival.key;
+}
+
+static void
+take_executed(const NexusResultRow *row, void *arg)
+{
+	QueueRead  *read = arg;
+	NexusArrival arrival;
+
+	decode_arrival(row, &arrival);
 	read->each(&arrival, read->arg);
 }
 
@@ -268,6 +291,21 @@ nexus_queue_read_scheduled(const NexusUuid *incarnation, const char *endpoint, N
 	values[3] = copied_uuid(&key->id);
 	values[4] = Int64GetDatum(limit);
 	return (int) nexus_result_each(plan, values, take_scheduled, &read);
+}
+
+void
+nexus_queue_read_executed(const NexusUuid *incarnation, const char *endpoint, NexusEachArrival each, void *arg)
+{
+	static SPIPlanPtr plan = NULL;
+	static const Oid types[] = {UUIDOID, TEXTOID};
+	QueueRead	read = {.each = each, .arg = arg};
+	Datum		values[2];
+
+	nexus_transaction_plan(&plan, ARRIVAL_COLUMNS "WHERE o.endpoint OPERATOR(pg_catalog.=) $2 AND " OF_US("o")
+						   IS_SCHEDULED "AND o.xid IS NULL", lengthof(types), types);
+	values[0] = nexus_uuid_datum(incarnation);
+	values[1] = CStringGetTextDatum(endpoint);
+	nexus_result_each(plan, values, take_executed, &read);
 }
 
 /* Columns as decode_arrival, then next_attempt_schedule_time. */
@@ -307,7 +345,6 @@ nexus_queue_read_retries(const NexusUuid *incarnation, const char *endpoint, Tim
 						   "AND o.state OPERATOR(pg_catalog.=) 'backing_off' "
 						   "AND (o.next_attempt_schedule_time, o.id) OPERATOR(pg_catalog.>) ($3, $4) "
 						   "ORDER BY o.next_attempt_schedule_time, o.id LIMIT $5", 5, types);
-	*next = DT_NOEND;
 	values[0] = nexus_uuid_datum(incarnation);
 	values[1] = CStringGetTextDatum(endpoint);
 	values[2] = TimestampTzGetDatum(*floor);

@@ -62,9 +62,16 @@ extern void nexus_queue_read_arrivals(const NexusUuid *incarnation, NexusEachArr
 /* Start anew: the next read is a first one. */
 extern void nexus_queue_forget_arrivals(void);
 
-/* Scheduled operations of an endpoint after *key, which moves on; number read. */
+/*
+ * Scheduled operations of an endpoint after *key, which moves on; number read.
+ * Those that have yet to arrive are left to nexus_queue_read_arrivals.
+ */
 extern int	nexus_queue_read_scheduled(const NexusUuid *incarnation, const char *endpoint, NexusQueueKey *key,
 									   int limit, NexusEachArrival each, void *arg);
+
+/* Scheduled operations of an endpoint that workers inserted: no key reaches them. */
+extern void nexus_queue_read_executed(const NexusUuid *incarnation, const char *endpoint, NexusEachArrival each,
+									  void *arg);
 
 /*
  * Operations of an endpoint that are backing off and due after (*floor,

@@ -295,6 +295,11 @@ read_more(NexusDispatcher *dispatcher, NexusEndpointQueue *queue)
 	if (wants_retries(queue, now))
 		nexus_queue_read_retries(incarnation, queue->name, &queue->retry_floor, &queue->retry_floor_id, now,
 								 NEXUS_QUEUE_LOW, &queue->retry_next, arrive_again, dispatcher);
+	if (wants_refill(queue) && queue->has_executed)
+	{
+		nexus_queue_read_executed(incarnation, queue->name, arrive_again, dispatcher);
+		queue->has_executed = false;
+	}
 	if (wants_refill(queue)
 		&& nexus_queue_read_scheduled(incarnation, queue->name, &queue->spill_key, NEXUS_QUEUE_MAX / 2,
 									  arrive_again, dispatcher) < NEXUS_QUEUE_MAX / 2)

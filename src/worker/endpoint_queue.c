@@ -113,6 +113,7 @@ nexus_endpoint_queue_rewind(NexusEndpointQueue *queue)
 {
 	memset(&queue->spill_key, 0, sizeof(queue->spill_key));
 	queue->is_spilled = true;
+	queue->has_executed = true;
 	queue->retry_floor = DT_NOBEGIN;
 	memset(&queue->retry_floor_id, 0, sizeof(queue->retry_floor_id));
 	queue->retry_next = DT_NOBEGIN;

@@ -59,6 +59,7 @@ typedef struct NexusEndpointQueue
 	int			in_flight;
 	bool		is_spilled;		/* the table has more, after spill_key */
 	NexusQueueKey spill_key;
+	bool		has_executed;	/* and perhaps some without a key */
 	TimestampTz retry_next;		/* when something that backs off is due */
 	TimestampTz retry_floor;	/* all up to here was handed out */
 	NexusUuid	retry_floor_id;
