@@ -142,12 +142,14 @@ nexus_dispatcher_arrive(NexusDispatcher *dispatcher, const NexusArrival *arrival
 void
 nexus_dispatcher_arrive_loaded(NexusDispatcher *dispatcher, NexusDue *due)
 {
+	const NexusCaller *caller;
 	NexusCall  *call;
 
 	if (nexus_dispatcher_find(dispatcher, &due->id) != NULL)
 		return;
 	call = enter_call(dispatcher, &due->id, nexus_dispatcher_queue(dispatcher, due->endpoint));
-	if (nexus_endpoint_queue_known_caller(call->queue, due->owner) == NULL || call->queue->is_stale
+	caller = nexus_endpoint_queue_known_caller(call->queue, due->owner);
+	if (caller == NULL || nexus_caller_is_old(caller, GetCurrentTimestamp()) || call->queue->is_stale
 		|| due->callback_base == NULL)
 	{
 		/* what is not at hand must be read in a transaction: the usual way */
