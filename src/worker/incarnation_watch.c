@@ -36,9 +36,10 @@ nexus_incarnation_watch_look(NexusWorker *worker)
 	if (worker->has_incarnation)
 		return;
 	is_found = nexus_incarnation_find(&worker->incarnation);
-	pause_if_copy(worker, is_found);
+	/* before the state says that this database was looked at: then its callbacks find it */
 	if (is_found)
 		nexus_local_socket_link(worker->database, &worker->incarnation.id);
+	pause_if_copy(worker, is_found);
 	/* only now: after an error it is looked at once more */
 	worker->has_incarnation = is_found;
 }

@@ -360,8 +360,10 @@ create(Oid database)
 	worker->context = AllocSetContextCreate(TopMemoryContext, "nexus worker", ALLOCSET_DEFAULT_SIZES);
 	MemoryContextSwitchTo(worker->context);
 	worker->scratch = AllocSetContextCreate(worker->context, "nexus turn", ALLOCSET_DEFAULT_SIZES);
-	if (!nexus_transaction_run("look at the catalogs", look_at_extension, worker, NULL)
-		|| !OidIsValid(worker->operation_table))
+	/* 0 would mean that there is no extension, and nobody would look again */
+	if (!nexus_transaction_run("look at the catalogs", look_at_extension, worker, NULL))
+		proc_exit(1);
+	if (!OidIsValid(worker->operation_table))
 		proc_exit(0);
 	if (!nexus_worker_registry_attach(database))
 		proc_exit(0);
@@ -399,6 +401,5 @@ nexus_worker_main(Datum arg)
 	CacheRegisterSyscacheCallback(AUTHOID, note_catalog_change, (Datum) 0);
 	CacheRegisterSyscacheCallback(AUTHMEMROLEMEM, note_catalog_change, (Datum) 0);
 	CacheRegisterRelcacheCallback(note_relation_change, PointerGetDatum(worker));
-	nexus_worker_registry_set_state(NEXUS_PROCESS_RUNNING);
 	run(worker);
 }
