@@ -65,7 +65,7 @@ CREATE TABLE nexus.operation (
     autovacuum_vacuum_insert_scale_factor = 0, autovacuum_vacuum_insert_threshold = 50000,
     autovacuum_analyze_scale_factor = 0, autovacuum_analyze_threshold = 50000,
     autovacuum_vacuum_cost_delay = 0);
-CREATE INDEX operation_arrival ON nexus.operation (xid, id);
+CREATE INDEX operation_arrival ON nexus.operation (xid, id) WHERE state = 'scheduled';
 CREATE INDEX operation_queue ON nexus.operation (endpoint, xid, id) WHERE state = 'scheduled';
 CREATE INDEX operation_retry ON nexus.operation (endpoint, next_attempt_schedule_time, id)
     WHERE state = 'backing_off';
