@@ -18,6 +18,7 @@
 #include "storage/proc.h"
 #include "storage/procarray.h"
 #include "storage/shmem.h"
+#include "utils/resowner.h"
 #include "utils/timestamp.h"
 
 /* Databases that have something to show but no process. */
@@ -27,6 +28,7 @@ NexusWorkerRegistry *nexus_worker_registry = NULL;
 
 /* What this backend does when its transaction ends. */
 static uint32 pending_reasons = 0;
+static uint32 committed_reasons = 0;	/* to be told as soon as its invalidations are out */
 static bool pending_request = false;
 static Oid	pending_database = InvalidOid;	/* InvalidOid: all */
 static bool has_marks = false;
@@ -266,15 +268,32 @@ end_transaction(XactEvent event, void *arg)
 		return;
 	if (requests)
 		nexus_worker_registry_request(pending_database);
-	if (reasons != 0)
-		nexus_worker_registry_wake(MyDatabaseId, reasons);
+	committed_reasons = reasons;
+}
+
+/*
+ * The other callback comes before the commit's invalidations are sent.  A
+ * worker that is woken then looks at its caches, finds nothing changed, and
+ * sleeps on.  Nothing here raises either.
+ */
+static void
+finish_commit(ResourceReleasePhase phase, bool is_commit, bool is_top_level, void *arg)
+{
+	uint32		reasons = committed_reasons;
+
+	if (reasons == 0 || phase != RESOURCE_RELEASE_AFTER_LOCKS || !is_commit || !is_top_level)
+		return;
+	committed_reasons = 0;
+	nexus_worker_registry_wake(MyDatabaseId, reasons);
 }
 
 static void
 watch_transaction(void)
 {
-	if (!is_transaction_watched)
-		RegisterXactCallback(end_transaction, NULL);
+	if (is_transaction_watched)
+		return;
+	RegisterXactCallback(end_transaction, NULL);
+	RegisterResourceReleaseCallback(finish_commit, NULL);
 	is_transaction_watched = true;
 }
 

@@ -241,6 +241,17 @@ take_arrivals(NexusWorker *worker, uint32 wake)
 }
 
 static void
+heed_catalogs(NexusWorker *worker, uint32 wake)
+{
+	if ((wake & NEXUS_WAKE_CATALOG) == 0 && !catalog_changed)
+		return;
+	/* its transaction takes in the invalidations */
+	leave_if_dropped(worker);
+	catalog_changed = false;
+	nexus_dispatcher_catalog_changed(worker->dispatcher);
+}
+
+static void
 send_due(NexusWorker *worker)
 {
 	if (GetCurrentTimestamp() >= worker->read_retry_time)
@@ -255,6 +266,9 @@ send_due(NexusWorker *worker)
 			worker->read_retry_time = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), RETRY_INTERVAL_MS);
 		}
 	}
+	/* any transaction of this turn may have brought it: send nothing by what is no longer so */
+	if (catalog_changed)
+		heed_catalogs(worker, 0);
 	nexus_cancellations_start_due(worker->cancellations);
 	nexus_dispatcher_start_due(worker->dispatcher);
 	nexus_http_client_run(worker->http);
@@ -299,17 +313,6 @@ note_relation_change(Datum arg, Oid relation)
 
 	if (relation == worker->operation_table || !OidIsValid(relation))
 		catalog_changed = true;
-}
-
-static void
-heed_catalogs(NexusWorker *worker, uint32 wake)
-{
-	if ((wake & NEXUS_WAKE_CATALOG) == 0 && !catalog_changed)
-		return;
-	/* its transaction takes in the invalidations */
-	leave_if_dropped(worker);
-	catalog_changed = false;
-	nexus_dispatcher_catalog_changed(worker->dispatcher);
 }
 
 static void
