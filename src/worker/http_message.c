@@ -143,13 +143,16 @@ nexus_http_message_cancel(const NexusWorker *worker, const NexusEndpointQueue *q
 						  const NexusDue *due, TimestampTz now, NexusHttpRequest *request, NexusError *error)
 {
 	int64		timeout_ms = Min(queue->config->request_timeout_ms, left_ms(due->deadline, now));
+	const char *token = due->operation_token == NULL ? "" : due->operation_token;
 
 	reset_buffers();
+	/* it is the handler's, and a line break in it would begin a header of its making */
+	if (!nexus_headers_check(nexus_text_of("Nexus-Operation-Token"), nexus_text_of(token), error))
+		return false;
 	if (!nexus_url_cancel(&url, nexus_text_of(queue->config->url), nexus_text_of(due->service),
 						  nexus_text_of(due->operation), error))
 		return false;
-	nexus_headers_add_string(&headers, "Nexus-Operation-Token",
-							 due->operation_token == NULL ? "" : due->operation_token);
+	nexus_headers_add_string(&headers, "Nexus-Operation-Token", token);
 	add_timeout("Request-Timeout", timeout_ms);
 	add_callers_headers(due);
 	fill_request(queue, caller, timeout_ms, request);
