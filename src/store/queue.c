@@ -232,6 +232,7 @@ typedef struct QueueRead
 	NexusEachArrival each;
 	void	   *arg;
 	NexusQueueKey *key;
+	uint64		xmax;			/* of the snapshot that reads */
 	TimestampTz *floor;
 	NexusUuid  *floor_id;
 	TimestampTz now;
@@ -239,12 +240,18 @@ typedef struct QueueRead
 	NexusEachOverdue each_overdue;
 } QueueRead;
 
-/* Whether a transaction has been seen by an arrival read, which also flushed its commit. */
+/*
+ * Whether a transaction has been seen by an arrival read, which also flushed
+ * its commit.  An id that is not given out yet came with a dump, from another
+ * cluster that this one replaces.
+ */
 static bool
-has_arrived(uint64 xid)
+has_arrived(uint64 xid, uint64 xmax)
 {
-	if (!last_read.is_set || xid >= last_read.xmax)
+	if (!last_read.is_set)
 		return false;
+	if (xid >= last_read.xmax)
+		return xid >= xmax;
 	for (int i = 0; i < last_read.nxip; i++)
 		if (last_read.xip[i] == xid)
 			return false;
@@ -258,7 +265,7 @@ take_scheduled(const NexusResultRow *row, void *arg)
 	NexusArrival arrival;
 
 	decode_arrival(row, &arrival);
-	if (has_arrived(arrival.key.xid))
+	if (has_arrived(arrival.key.xid, read->xmax))
 		read->each(&arrival, read->arg);
 	*read->key = arrival.key;
 }
@@ -279,7 +286,8 @@ nexus_queue_read_scheduled(const NexusUuid *incarnation, const char *endpoint, N
 {
 	static SPIPlanPtr plan = NULL;
 	static const Oid types[] = {UUIDOID, TEXTOID, XID8OID, UUIDOID, INT8OID};
-	QueueRead	read = {.each = each, .arg = arg, .key = key};
+	QueueRead	read = {.each = each,.arg = arg,.key = key,
+	.xmax = widen_xid(ReadNextFullTransactionId(), GetActiveSnapshot()->xmax)};
 	Datum		values[5];
 
 	nexus_transaction_plan(&plan, ARRIVAL_COLUMNS "WHERE o.endpoint OPERATOR(pg_catalog.=) $2 AND " OF_US("o")
