@@ -63,7 +63,8 @@ nexus_attempt_append(NexusOutcome *const *outcomes, int count)
 {
 	for (int i = 0; i < count; i++)
 	{
-		if (outcomes[i]->failed_attempt.kind == NULL)
+		/* without memory for it there is no failure to log */
+		if (outcomes[i]->failed_attempt.kind == NULL || outcomes[i]->failed_attempt.failure == (Datum) 0)
 			continue;
 		append_one(outcomes[i]);
 		if (outcomes[i]->failed_attempt.attempt > NEXUS_ATTEMPTS_KEPT)

@@ -233,10 +233,13 @@ static void
 take_arrivals(NexusWorker *worker, uint32 wake)
 {
 	TimestampTz now = GetCurrentTimestamp();
+	int64		arrived = worker->arrived;
 
 	if ((wake & NEXUS_WAKE_ARRIVALS) == 0 && now < next_look(worker))
 		return;
 	worker->look_failed = !nexus_transaction_run("read arrivals", read_arrivals, worker, NULL);
+	if (worker->look_failed)
+		worker->arrived = arrived;	/* they will come again */
 	worker->look_time = now;
 }
 
