@@ -147,7 +147,7 @@ sub wait_state
 	my ($node, $id, $pattern, $database) = @_;
 	my $state = '';
 	my $found = poll("state $pattern of $id", sub { $state = state_of($node, $id, $database); $state =~ /^(?:$pattern)$/ });
-	diag("it is $state") unless $found;
+	diag("it is $state: " . value($node, 'SELECT to_json(o) FROM nexus.operation o WHERE id = ' . quote($id), $database)) unless $found;
 	return $state;
 }
 
