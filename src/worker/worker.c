@@ -252,6 +252,9 @@ heed_catalogs(NexusWorker *worker, uint32 wake)
 	leave_if_dropped(worker);
 	catalog_changed = false;
 	nexus_dispatcher_catalog_changed(worker->dispatcher);
+	/* a restore may be about to end, whose rows nobody told us of */
+	if (!worker->has_incarnation)
+		worker->look_time = DT_NOBEGIN;
 }
 
 static void
