@@ -270,10 +270,11 @@ retry_after_error(Launch *launch)
 	delay(launch, launch->delay_ms);
 }
 
-/* A process has ended, so there may be a slot for others. */
-static void
+/* A process has ended, so there may be a slot for others; whether one waits for it. */
+static bool
 retry_without_slot(void)
 {
+	bool		is_any = false;
 	ListCell   *cell;
 
 	foreach(cell, launches)
@@ -282,20 +283,23 @@ retry_without_slot(void)
 
 		if (launch->phase == LAUNCH_DELAYED && launch->has_no_slot)
 			enter_phase(launch, LAUNCH_WANTED);
+		is_any |= launch->phase == LAUNCH_WANTED && launch->has_no_slot;
 	}
+	return is_any;
 }
 
 /*
  * It was sent away, told to end, or its extension has gone: another one finds
- * out.  Not at once after a short life, lest they chase each other.
+ * out.  Not at once after a short life, lest they chase each other, nor before
+ * those that waited for its process slot.
  */
 static void
-look_once_more(Launch *launch)
+look_once_more(Launch *launch, bool do_others_wait)
 {
 	bool		was_short = !TimestampDifferenceExceeds(launch->since, GetCurrentTimestamp(), DELAY_MIN_MS);
 
 	nexus_worker_registry_prepare(launch->database);
-	if (was_short && !nexus_worker_registry_is_being_left(launch->database))
+	if ((was_short || do_others_wait) && !nexus_worker_registry_is_being_left(launch->database))
 		delay(launch, DELAY_MIN_MS);
 	else
 		enter_phase(launch, LAUNCH_WANTED);
@@ -308,14 +312,15 @@ look_once_more(Launch *launch)
 static void
 take_end(Launch *launch, bool is_clean)
 {
-	retry_without_slot();
+	bool		do_others_wait = retry_without_slot();
+
 	if (!is_clean)
 		retry_after_error(launch);
 	else if (launch->looks_again ||
 			 (launch->is_first_look && nexus_worker_registry_is_being_left(launch->database)))
 		enter_phase(launch, LAUNCH_WANTED);
 	else if (launch->phase == LAUNCH_RUNNING)
-		look_once_more(launch);
+		look_once_more(launch, do_others_wait);
 	else
 		forget(launch);
 }
