@@ -26,7 +26,13 @@ sub all_closed
 
 # --- one row is locked
 
-my @ids = map { schedule($node, 'hello', 'hang', { for => 300 }) } 1 .. 5;
+sub schedule_hanging
+{
+	my ($count) = @_;
+	return split /\n/, value($node, "SELECT nexus.schedule('hello', 'scripted', 'hang', '{\"for\": 1000}') FROM generate_series(1, $count)");
+}
+
+my @ids = schedule_hanging(5);
 my $session = $node->background_psql('postgres');
 $session->query_safe("BEGIN; SELECT 1 FROM nexus.operation WHERE id = '$ids[0]' FOR UPDATE");
 all_closed([ @ids[ 1 .. 4 ] ], 'a locked row does not hold up others');
@@ -41,7 +47,7 @@ is(starts_of($ids[0]), 1, 'with the outcome it had');
 
 # --- the whole table is locked
 
-@ids = map { schedule($node, 'hello', 'hang', { for => 300 }) } 1 .. 20;
+@ids = schedule_hanging(20);
 ok(poll('20 requests', sub { $handler->stats->{in_flight} >= 20 }), '20 requests are on their way');
 my $offset = -s $node->logfile;
 $session->query_safe('BEGIN; LOCK TABLE nexus.operation IN EXCLUSIVE MODE');
