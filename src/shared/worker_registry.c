@@ -252,11 +252,11 @@ free_marks(Oid database)
 static void
 end_transaction(XactEvent event, void *arg)
 {
-	uint32		reasons = pending_reasons;
 	bool		requests = pending_request;
 
 	if (event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT && event != XACT_EVENT_PREPARE)
 		return;
+	committed_reasons = event == XACT_EVENT_COMMIT ? pending_reasons : 0;
 	pending_reasons = 0;
 	pending_request = false;
 	if (has_marks)
@@ -264,27 +264,21 @@ end_transaction(XactEvent event, void *arg)
 		has_marks = false;
 		free_marks(InvalidOid);
 	}
-	if (event != XACT_EVENT_COMMIT)
-		return;
-	if (requests)
+	if (requests && event == XACT_EVENT_COMMIT)
 		nexus_worker_registry_request(pending_database);
-	committed_reasons = reasons;
 }
 
 /*
- * The other callback comes before the commit's invalidations are sent.  A
- * worker that is woken then looks at its caches, finds nothing changed, and
- * sleeps on.  Nothing here raises either.
+ * The other callback comes before the commit's invalidations are sent: a worker
+ * that is woken then finds nothing changed.  Nothing here raises either.
  */
 static void
 finish_commit(ResourceReleasePhase phase, bool is_commit, bool is_top_level, void *arg)
 {
-	uint32		reasons = committed_reasons;
-
-	if (reasons == 0 || phase != RESOURCE_RELEASE_AFTER_LOCKS || !is_commit || !is_top_level)
+	if (committed_reasons == 0 || phase != RESOURCE_RELEASE_AFTER_LOCKS || !is_commit || !is_top_level)
 		return;
+	nexus_worker_registry_wake(MyDatabaseId, committed_reasons);
 	committed_reasons = 0;
-	nexus_worker_registry_wake(MyDatabaseId, reasons);
 }
 
 static void

@@ -209,12 +209,6 @@ nexus_queue_read_arrivals(const NexusUuid *incarnation, NexusEachArrival on_oper
 		XLogFlush(read.lsn);
 }
 
-void
-nexus_queue_forget_arrivals(void)
-{
-	last_read.is_set = false;
-}
-
 /* ---- queues ---- */
 
 /* A key that moves on while the portal that started from it is still open. */

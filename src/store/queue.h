@@ -59,9 +59,6 @@ typedef void (*NexusEachRequest) (const NexusTakenRequest *request, void *arg);
 extern void nexus_queue_read_arrivals(const NexusUuid *incarnation, NexusEachArrival on_operation,
 									  NexusEachRequest on_request, void *arg);
 
-/* Start anew: the next read is a first one. */
-extern void nexus_queue_forget_arrivals(void);
-
 /*
  * Scheduled operations of an endpoint after *key, which moves on; number read.
  * Those that have yet to arrive are left to nexus_queue_read_arrivals.

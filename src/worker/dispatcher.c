@@ -487,9 +487,3 @@ nexus_dispatcher_queued(const NexusDispatcher *dispatcher)
 {
 	return (int) hash_get_num_entries(dispatcher->calls) - dispatcher->in_flight;
 }
-
-bool
-nexus_dispatcher_has_work(const NexusDispatcher *dispatcher)
-{
-	return hash_get_num_entries(dispatcher->calls) > 0;
-}

@@ -52,6 +52,5 @@ extern TimestampTz nexus_dispatcher_next_deadline(const NexusDispatcher *dispatc
 /* Requests in flight, cancel requests among them, against nexus_pg.max_in_flight. */
 extern int	nexus_dispatcher_in_flight(const NexusDispatcher *dispatcher);
 extern int	nexus_dispatcher_queued(const NexusDispatcher *dispatcher);
-extern bool nexus_dispatcher_has_work(const NexusDispatcher *dispatcher);
 
 #endif							/* NEXUS_WORKER_DISPATCHER_H */

@@ -163,7 +163,8 @@ attempt_failed(NexusDispatcher *dispatcher, NexusCall *call, const NexusHttpResu
 	outcome->deadline = call->due->deadline;
 	if (is_retryable)
 		outcome->next_attempt_schedule_time =
-			TimestampTzPlusMilliseconds(now, nexus_retry_delay_ms(nexus_endpoint_queue_retry(call->queue), outcome->attempt,
+			TimestampTzPlusMilliseconds(now, nexus_retry_delay_ms(nexus_endpoint_queue_retry(call->queue),
+																  outcome->attempt,
 																  pg_prng_double(&pg_global_prng_state)));
 	outcome->failed_attempt.kind = "start";
 	outcome->failed_attempt.attempt = outcome->attempt;
