@@ -316,11 +316,13 @@ take_end(Launch *launch, bool is_clean)
 
 	if (!is_clean)
 		retry_after_error(launch);
+	else if (launch->phase == LAUNCH_RUNNING && do_others_wait)
+		look_once_more(launch, true);
 	else if (launch->looks_again ||
 			 (launch->is_first_look && nexus_worker_registry_is_being_left(launch->database)))
 		enter_phase(launch, LAUNCH_WANTED);
 	else if (launch->phase == LAUNCH_RUNNING)
-		look_once_more(launch, do_others_wait);
+		look_once_more(launch, false);
 	else
 		forget(launch);
 }
