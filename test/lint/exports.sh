@@ -31,7 +31,7 @@ check_headers()
 	while read -r line; do
 		complain "extern without nexus_: $line"
 	done < <(grep -rnE '^extern ' src --include='*.[ch]' |
-		grep -vE '^[^:]*:[0-9]+:extern (PGDLLEXPORT )?[A-Za-z_0-9 ]*[ *]*\**(nexus_|_PG_init)')
+		grep -vE '^[^:]*:[0-9]+:extern (PGDLLEXPORT )?[A-Za-z_0-9[:space:]]*[[:space:]*]*(nexus_|_PG_init)')
 }
 
 check_ambiguous()
