@@ -58,6 +58,7 @@ typedef struct NexusOutcome
 	const char *endpoint;
 	Size		size;			/* bytes of payload it carries */
 	bool		is_patient;		/* its commit need not hurry */
+	bool		is_substitute;	/* tells that the real one could not be written */
 	void	   *memory;			/* the group's: what it was allocated in */
 
 	NexusState	state;			/* PROGRESS and CLOSE */

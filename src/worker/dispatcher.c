@@ -126,6 +126,13 @@ nexus_dispatcher_put_back(NexusCall *call)
 }
 
 void
+nexus_dispatcher_hold(NexusDispatcher *dispatcher, NexusCall *call)
+{
+	call->queue->has_held = true;
+	nexus_dispatcher_forget(dispatcher, call);
+}
+
+void
 nexus_dispatcher_arrive(NexusDispatcher *dispatcher, const NexusArrival *arrival)
 {
 	NexusEndpointQueue *queue = nexus_dispatcher_queue(dispatcher, arrival->endpoint);
@@ -234,7 +241,9 @@ nexus_dispatcher_catalog_changed(NexusDispatcher *dispatcher)
 			unlink_call(call);
 			nexus_dispatcher_put_back(call);
 		}
-		nexus_endpoint_queue_rewind(queue);
+		if (queue->has_held)
+			nexus_endpoint_queue_rewind(queue);
+		queue->has_held = false;
 	}
 }
 
@@ -336,7 +345,7 @@ take_loaded(NexusDue *due, void *arg)
 		return;					/* it fails when it is its turn */
 	caller = nexus_endpoint_queue_caller(queue, due->owner);
 	if (caller->owner_exists && !caller->has_usage)
-		nexus_dispatcher_forget(dispatcher, call);	/* until the catalogs change */
+		nexus_dispatcher_hold(dispatcher, call);
 	else if (due->callback_base == NULL)
 		nexus_dispatcher_give_base(dispatcher, call);
 }

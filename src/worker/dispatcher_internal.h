@@ -34,6 +34,9 @@ extern void nexus_dispatcher_forget(NexusDispatcher *dispatcher, NexusCall *call
 /* In no list any more, but not to be sent as it was loaded: QUEUED again. */
 extern void nexus_dispatcher_put_back(NexusCall *call);
 
+/* Leave it to the table until the catalogs change. */
+extern void nexus_dispatcher_hold(NexusDispatcher *dispatcher, NexusCall *call);
+
 /* IN_FLIGHT is over: free its place; the call is SETTLING now. */
 extern void nexus_dispatcher_leave_flight(NexusDispatcher *dispatcher, NexusCall *call);
 

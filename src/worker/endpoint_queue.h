@@ -57,6 +57,8 @@ typedef struct NexusEndpointQueue
 	dlist_head	loaded;
 	int			loaded_count;
 	int			in_flight;
+	bool		has_held;		/* some were left in the table until the
+								 * catalogs change */
 	bool		is_spilled;		/* the table has more, after spill_key */
 	NexusQueueKey spill_key;
 	bool		has_executed;	/* and perhaps some without a key */

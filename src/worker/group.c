@@ -4,7 +4,8 @@
  *
  * An error of the environment keeps the group for another try a second later.
  * Any other error is of a row: the group is split by halves until the culprit
- * is alone, which is then rejected (its on_settled is told).  After a lock
+ * is alone.  Its operation is then closed as failed with that error, and where
+ * even this cannot be written the outcome is rejected (its on_settled is told).  After a lock
  * time-out the next try leaves the locked rows out, so that one of them holds
  * up itself only.
  */
@@ -12,6 +13,7 @@
 
 #include "worker/group.h"
 
+#include "protocol/failure.h"
 #include "shared/waiters.h"
 #include "shared/worker_registry.h"
 #include "store/transaction.h"
@@ -20,6 +22,7 @@
 #include "utils/timestamp.h"
 
 #define RETRY_INTERVAL_MS 1000	/* between tries while commits fail */
+#define SUBSTITUTE_MAX (16 * 1024)	/* of the failure that says what went wrong */
 
 /*
  * What a run of outcomes was allocated in.  One that is held up by a locked row
@@ -170,6 +173,12 @@ nexus_group_is_empty(const NexusGroup *group)
 }
 
 bool
+nexus_group_can_commit(const NexusGroup *group)
+{
+	return has_outcomes(group) && group->retry_time <= GetCurrentTimestamp();
+}
+
+bool
 nexus_group_is_failing(const NexusGroup *group)
 {
 	return group->retry_time != 0;
@@ -314,6 +323,45 @@ settle_all(NexusGroup *group, NexusOutcome **outcomes, int count)
 		settle(group, outcomes[i]);
 }
 
+/*
+ * What an operation came to cannot be written: let it fail with the reason, for
+ * everybody to see, rather than stay open for ever.  False where this has been
+ * tried already, or there is no operation to close.
+ */
+static bool
+substitute(NexusGroup *group, NexusOutcome *outcome, const NexusSqlError *error)
+{
+	char	   *message = psprintf("the outcome could not be recorded: %s", error->message);
+	MemoryContext old = MemoryContextSwitchTo(((GroupMemory *) outcome->memory)->context);
+	NexusBuffer failure;
+
+	if (outcome->is_substitute
+		|| (outcome->kind != NEXUS_OUTCOME_CLOSE && outcome->kind != NEXUS_OUTCOME_PROGRESS))
+	{
+		MemoryContextSwitchTo(old);
+		return false;
+	}
+	nexus_buffer_init(&failure, SUBSTITUTE_MAX);
+	nexus_failure_encode_message(&failure, nexus_text_of(message));
+	outcome->is_substitute = true;
+	outcome->state = NEXUS_STATE_FAILED;
+	outcome->result = NULL;
+	outcome->result_content_type = NULL;
+	outcome->result_is_json = false;
+	outcome->operation_token = NULL;
+	outcome->links = (Datum) 0;
+	outcome->failed_attempt.kind = NULL;
+	outcome->failure = nexus_outcome_jsonb(nexus_buffer_view(&failure));
+	if (outcome->kind == NEXUS_OUTCOME_PROGRESS)
+	{
+		outcome->kind = NEXUS_OUTCOME_CLOSE;
+		outcome->started_time = 0;
+	}
+	nexus_buffer_free(&failure);
+	MemoryContextSwitchTo(old);
+	return true;
+}
+
 static void
 reject(NexusGroup *group, NexusOutcome *outcome, const NexusSqlError *error)
 {
@@ -364,7 +412,6 @@ commit_range(NexusGroup *group, NexusOutcome **outcomes, int count)
 	if (nexus_transaction_run("record outcomes", apply_try, &try, &error))
 	{
 		group->last_close_time = try.last_close_time;
-		group->retry_time = 0;
 		if (try.applied_count < count)
 			set_locked_aside(&try);
 		settle_all(group, try.applied, try.applied_count);
@@ -379,6 +426,8 @@ commit_range(NexusGroup *group, NexusOutcome **outcomes, int count)
 		group->retry_time = GetCurrentTimestamp() + (is_row_lock ? 0 : RETRY_INTERVAL_MS * INT64CONST(1000));
 		group->probes_locks = is_row_lock;
 	}
+	else if (count == 1 && substitute(group, outcomes[0], &error))
+		commit_range(group, outcomes, 1);
 	else if (count == 1)
 		reject(group, outcomes[0], &error);
 	else
@@ -397,6 +446,7 @@ nexus_group_commit(NexusGroup *group)
 	dlist_iter	iter;
 
 	take_back_locked(group);
+	group->retry_time = 0;
 	dlist_foreach(iter, &group->outcomes)
 		outcomes[count++] = dlist_container(NexusOutcome, node, iter.cur);
 	if (count > 0)
@@ -406,8 +456,6 @@ nexus_group_commit(NexusGroup *group)
 		MemoryContextReset(group->memory->context);
 	else if (!has_outcomes(group))
 		group->memory = create_memory(group);	/* what was set aside keeps its own */
-	if (group->count == 0)
-		group->retry_time = 0;
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(group->scratch);
 }

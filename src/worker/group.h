@@ -51,6 +51,9 @@ extern bool nexus_group_is_collecting(const NexusGroup *group);
 /* Whether to commit now; "is_quiet": nothing more is readable. */
 extern bool nexus_group_is_due(const NexusGroup *group, bool is_quiet);
 
+/* Whether a commit now would write something, as far as is known. */
+extern bool nexus_group_can_commit(const NexusGroup *group);
+
 /* Commits fail for a reason of the environment: stop taking on work. */
 extern bool nexus_group_is_failing(const NexusGroup *group);
 extern bool nexus_group_is_full(const NexusGroup *group);

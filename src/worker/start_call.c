@@ -39,7 +39,7 @@ nexus_dispatcher_give_base(NexusDispatcher *dispatcher, NexusCall *call)
 		dispatcher->baseless_queue[dispatcher->baseless_count++] = call->queue;
 	}
 	else
-		nexus_dispatcher_forget(dispatcher, call);	/* until something changes */
+		nexus_dispatcher_hold(dispatcher, call);
 	nexus_buffer_free(&base);
 }
 

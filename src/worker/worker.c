@@ -44,7 +44,9 @@
 #define RETRY_INTERVAL_MS 1000	/* after reading failed */
 #define DRAIN_MS 3000			/* at shutdown, for the last commit */
 
-static bool catalog_changed = false;	/* set by invalidations */
+/* set by invalidations */
+static bool catalog_changed = false;	/* servers, mappings, roles */
+static bool table_changed = false;	/* nexus.operation: dropped, or vacuumed */
 
 /* ---- what is read in transactions ---- */
 
@@ -190,8 +192,7 @@ drain(NexusWorker *worker)
 
 	/* the commit itself must not be interrupted by what asked us to stop */
 	ProcDiePending = false;
-	while (!nexus_group_is_empty(worker->group) && GetCurrentTimestamp() < give_up
-		   && !nexus_group_is_failing(worker->group))
+	while (nexus_group_can_commit(worker->group) && GetCurrentTimestamp() < give_up)
 		nexus_group_commit(worker->group);
 	nexus_local_socket_close(worker->server);
 	nexus_http_client_destroy(worker->http);
@@ -246,10 +247,13 @@ take_arrivals(NexusWorker *worker, uint32 wake)
 static void
 heed_catalogs(NexusWorker *worker, uint32 wake)
 {
-	if ((wake & NEXUS_WAKE_CATALOG) == 0 && !catalog_changed)
+	if ((wake & NEXUS_WAKE_CATALOG) == 0 && !catalog_changed && !table_changed)
 		return;
 	/* its transaction takes in the invalidations */
+	table_changed = false;
 	leave_if_dropped(worker);
+	if ((wake & NEXUS_WAKE_CATALOG) == 0 && !catalog_changed)
+		return;
 	catalog_changed = false;
 	nexus_dispatcher_catalog_changed(worker->dispatcher);
 	/* a restore may be about to end, whose rows nobody told us of */
@@ -273,8 +277,7 @@ send_due(NexusWorker *worker)
 		}
 	}
 	/* any transaction of this turn may have brought it: send nothing by what is no longer so */
-	if (catalog_changed)
-		heed_catalogs(worker, 0);
+	heed_catalogs(worker, 0);
 	nexus_cancellations_start_due(worker->cancellations);
 	nexus_dispatcher_start_due(worker->dispatcher);
 	nexus_http_client_run(worker->http);
@@ -295,7 +298,7 @@ next_deadline(const NexusWorker *worker)
 	TimestampTz next = nexus_dispatcher_next_deadline(worker->dispatcher);
 
 	/* an invalidation came with a transaction of this turn, and perhaps nothing else will */
-	if (catalog_changed)
+	if (catalog_changed || table_changed)
 		return GetCurrentTimestamp();
 	next = Min(next, nexus_cancellations_next(worker->cancellations));
 	if (worker->read_retry_time != DT_NOBEGIN)
@@ -318,7 +321,7 @@ note_relation_change(Datum arg, Oid relation)
 	NexusWorker *worker = (NexusWorker *) DatumGetPointer(arg);
 
 	if (relation == worker->operation_table || !OidIsValid(relation))
-		catalog_changed = true;
+		table_changed = true;
 }
 
 static void

@@ -91,6 +91,18 @@ is(scalar(grep { starts_of($_) != 1 } @good), 0, 'none of the others was sent ag
 value($node, 'ALTER TABLE nexus.operation DROP CONSTRAINT poison');
 value($node, "SELECT pg_terminate_backend(pid) FROM nexus.workers WHERE kind = 'worker'");
 is(wait_closed($node, $bad), 'succeeded', 'without the constraint, the next worker closes it');
+
+# --- one result cannot be written, but its failure can
+
+value($node, q{ALTER TABLE nexus.operation ADD CONSTRAINT poison CHECK (result IS DISTINCT FROM '"poison"')});
+my @mixed = split /\n/, value($node, q{SELECT nexus.schedule('hello', 'any', 'o', CASE n WHEN 3 THEN '"poison"'::jsonb ELSE to_jsonb(n) END) FROM generate_series(1, 5) n ORDER BY n});
+all_closed(\@mixed, 'a result that cannot be written leaves nothing open');
+is(value($node, "SELECT string_agg(state, ' ' ORDER BY input = '\"poison\"') FROM nexus.operations WHERE id IN (" . join(',', map { "'$_'" } @mixed) . ')'),
+	'succeeded succeeded succeeded succeeded failed', 'it alone fails');
+my ($code, $said) = error_of($node, "SELECT nexus.await('$mixed[2]', '20s')");
+is($code, 'NX001', 'with NX001');
+like($said, qr/the outcome could not be recorded: .*poison/, 'and what the database said');
+value($node, 'ALTER TABLE nexus.operation DROP CONSTRAINT poison');
 wait_running($node);
 
 # --- settings of the database that are none of the worker's business

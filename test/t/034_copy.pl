@@ -24,6 +24,8 @@ sub worker_state
 }
 
 # Open operations of every kind.
+# a dump ends with its grants, which is when a worker looks at a restored database
+in('origin', 'CREATE ROLE app; GRANT USAGE ON FOREIGN SERVER hello TO app');
 my $started = schedule($node, 'hello', 'async', { after => undef, result => 1 }, database => 'origin');
 wait_state($node, $started, 'started', 'origin');
 my $backing = schedule($node, 'hello', 'flaky', { times => 3 }, database => 'origin');
