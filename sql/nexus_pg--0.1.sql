@@ -261,7 +261,7 @@ WHERE v.mine OR pg_has_role('pg_monitor', 'USAGE');
 CREATE VIEW nexus.pending_operations WITH (security_barrier) AS
 SELECT o.id, o.endpoint, o.service, o.operation, o.owner,
     CASE WHEN v.mine THEN o.operation_token END AS operation_token,
-    CASE WHEN b.reason IS NOT NULL THEN 'blocked'
+    CASE WHEN b.reason IS NOT NULL AND o.state <> 'started' THEN 'blocked'
         WHEN o.state = 'backing_off'
             AND o.next_attempt_schedule_time <= clock_timestamp() THEN 'scheduled'
         ELSE o.state END AS state,
@@ -274,7 +274,7 @@ SELECT o.id, o.endpoint, o.service, o.operation, o.owner,
     CASE WHEN v.mine THEN o.summary END AS summary
 FROM nexus.operation o
 CROSS JOIN LATERAL (SELECT pg_has_role(o.owner::oid, 'USAGE') AS mine) v
-CROSS JOIN LATERAL (SELECT CASE WHEN o.state <> 'started'
+CROSS JOIN LATERAL (SELECT CASE WHEN o.state <> 'started' OR o.cancellation_state IN ('scheduled', 'backing_off')
     THEN nexus._blocked_reason(o.endpoint, o.owner::oid, o.callback_base IS NOT NULL) END AS reason) b
 WHERE o.close_time IS NULL AND (v.mine OR pg_has_role('pg_monitor', 'USAGE'));
 

@@ -257,8 +257,22 @@ append_source(NexusBuffer *out, NexusText text)
 	return nexus_json_append_ascii(out, text);
 }
 
-bool
-nexus_failure_decode(NexusText json, NexusFailureInfo *info, NexusBuffer *out, NexusError *error)
+/*
+ * The text to read and to keep: a copy in "copy" where it has escapes that
+ * PostgreSQL cannot hold, since a handler's odd message must not cost its failure.
+ */
+static NexusText
+storable(NexusText json, NexusBuffer *copy)
+{
+	nexus_buffer_init(copy, NEXUS_FAILURE_MAX_BYTES);
+	if (json.len == 0 || memchr(json.data, '\\', json.len) == NULL || !nexus_buffer_append_text(copy, json))
+		return json;
+	nexus_json_make_storable(copy->data, copy->len);
+	return nexus_buffer_view(copy);
+}
+
+static bool
+decode(NexusText json, NexusFailureInfo *info, NexusBuffer *out, NexusError *error)
 {
 	json_t	   *root = parse(json, info, error);
 
@@ -268,6 +282,16 @@ nexus_failure_decode(NexusText json, NexusFailureInfo *info, NexusBuffer *out, N
 	if (!append_source(out, json))
 		return nexus_error_set(error, "failure is too large");
 	return true;
+}
+
+bool
+nexus_failure_decode(NexusText json, NexusFailureInfo *info, NexusBuffer *out, NexusError *error)
+{
+	NexusBuffer copy;
+	bool		ok = decode(storable(json, &copy), info, out, error);
+
+	nexus_buffer_free(&copy);
+	return ok;
 }
 
 static int
@@ -308,9 +332,9 @@ append_wrapped(NexusText source, NexusOperationError state, NexusBuffer *out)
 	return done;
 }
 
-bool
-nexus_failure_decode_outcome(NexusText json, bool is_header_stronger, NexusOperationError *state,
-							 NexusBuffer *out, NexusError *error)
+static bool
+decode_outcome(NexusText json, bool is_header_stronger, NexusOperationError *state,
+			   NexusBuffer *out, NexusError *error)
 {
 	NexusFailureInfo info;
 	json_t	   *root = parse(json, &info, error);
@@ -334,6 +358,17 @@ nexus_failure_decode_outcome(NexusText json, bool is_header_stronger, NexusOpera
 	if (!done)
 		return nexus_error_set(error, "failure is too large");
 	return true;
+}
+
+bool
+nexus_failure_decode_outcome(NexusText json, bool is_header_stronger, NexusOperationError *state,
+							 NexusBuffer *out, NexusError *error)
+{
+	NexusBuffer copy;
+	bool		ok = decode_outcome(storable(json, &copy), is_header_stronger, state, out, error);
+
+	nexus_buffer_free(&copy);
+	return ok;
 }
 
 /* {"message":"...","metadata":{"type":"..."},"details": -- what follows is up to the caller */

@@ -247,3 +247,63 @@ nexus_json_append_ascii(NexusBuffer *out, NexusText json)
 	}
 	return nexus_buffer_append(out, run, (size_t) (p - run));
 }
+
+#define ESCAPE_LEN 6			/* of \uXXXX */
+
+/* The code unit of an escape \uXXXX at "p"; -1 where there is none. */
+static int
+unit_of_escape(const char *p, const char *end)
+{
+	int			unit = 0;
+
+	if (end - p < ESCAPE_LEN || p[0] != '\\' || p[1] != 'u')
+		return -1;
+	for (int i = 2; i < ESCAPE_LEN; i++)
+	{
+		char		c = p[i];
+
+		unit <<= 4;
+		if (c >= '0' && c <= '9')
+			unit |= c - '0';
+		else if ((c | 0x20) >= 'a' && (c | 0x20) <= 'f')
+			unit |= (c | 0x20) - 'a' + 10;
+		else
+			return -1;
+	}
+	return unit;
+}
+
+static bool
+is_high_surrogate(int unit)
+{
+	return unit >= 0xd800 && unit <= 0xdbff;
+}
+
+static bool
+is_low_surrogate(int unit)
+{
+	return unit >= 0xdc00 && unit <= 0xdfff;
+}
+
+void
+nexus_json_make_storable(char *json, size_t len)
+{
+	const char *end = json + len;
+	char	   *p = json;
+
+	while ((p = memchr(p, '\\', (size_t) (end - p))) != NULL)
+	{
+		int			unit = unit_of_escape(p, end);
+
+		if (is_high_surrogate(unit) && is_low_surrogate(unit_of_escape(p + ESCAPE_LEN, end)))
+			p += 2 * ESCAPE_LEN;
+		else if (unit >= 0)
+		{
+			if (unit == 0 || is_high_surrogate(unit) || is_low_surrogate(unit))
+				memcpy(p, "\\ufffd", ESCAPE_LEN);
+			p += ESCAPE_LEN;
+		}
+		else
+			p += end - p >= 2 ? 2 : 1;
+	}
+}

@@ -23,4 +23,10 @@ extern bool nexus_json_append_ascii(NexusBuffer *out, NexusText json);
  */
 extern bool nexus_json_is_storable(NexusText json, int max_depth);
 
+/*
+ * Replace, in place, each escape of NUL and each half of a surrogate pair by
+ * that of U+FFFD: valid JSON, but no text that PostgreSQL can hold.
+ */
+extern void nexus_json_make_storable(char *json, size_t len);
+
 #endif							/* NEXUS_PROTOCOL_JSON_TEXT_H */

@@ -105,12 +105,38 @@ test_safe(void)
 	ok(nexus_payload_json_is_safe(nexus_text_of("[[],[],[],{}]")), "brackets close");
 }
 
+static void
+test_make_storable(void)
+{
+	static const char *const documents_made[][3] = {
+		{"NUL", "\"a\\u0000\"", "\"a\\ufffd\""},
+		{"a pair", "\"\\uD83D\\uDE00\"", "\"\\uD83D\\uDE00\""},
+		{"the first half", "\"\\ud83d x\"", "\"\\ufffd x\""},
+		{"the second half", "\"\\udE00\"", "\"\\ufffd\""},
+		{"halves in the wrong order", "\"\\ude00\\ud83d\"", "\"\\ufffd\\ufffd\""},
+		{"a backslash before it", "\"\\\\u0000\"", "\"\\\\u0000\""},
+		{"cut off", "\"\\u000", "\"\\u000"},
+		{"a backslash at the end", "\"\\", "\"\\"},
+	};
+
+	for (size_t i = 0; i < LENGTH_OF(documents_made); i++)
+	{
+		size_t		len = strlen(documents_made[i][1]);
+		NexusText	json = exact_copy(documents_made[i][1], len);
+
+		nexus_json_make_storable((char *) json.data, len);
+		is_text(json, documents_made[i][2], documents_made[i][0]);
+		free((char *) json.data);
+	}
+}
+
 int
 main(void)
 {
 	NexusBuffer out;
 
 	test_safe();
+	test_make_storable();
 	nexus_buffer_init(&out, 1000);
 	for (size_t i = 0; i < LENGTH_OF(strings); i++)
 	{
