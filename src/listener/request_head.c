@@ -51,7 +51,7 @@ has_token(const NexusHeaders *headers)
 {
 	NexusText	token;
 
-	return nexus_headers_get(headers, NEXUS_TOKEN_HEADER, &token) && nexus_token_is_well_formed(token);
+	return nexus_token_find(headers, &token) && nexus_token_is_well_formed(token);
 }
 
 /*

@@ -123,3 +123,10 @@ nexus_token_check(NexusText token, const NexusUuid *incarnation, const NexusUuid
 		difference |= (unsigned char) (expected[i] ^ mac_text.data[i]);
 	return difference == 0;
 }
+
+bool
+nexus_token_find(const NexusHeaders *headers, NexusText *token)
+{
+	return nexus_headers_get(headers, NEXUS_TOKEN_HEADER, token)
+		|| nexus_headers_get(headers, NEXUS_TOKEN_HEADER_OF_SPEC, token);
+}

@@ -9,10 +9,15 @@
 #ifndef NEXUS_PROTOCOL_TOKEN_H
 #define NEXUS_PROTOCOL_TOKEN_H
 
-#include "protocol/text.h"
+#include "protocol/headers.h"
 #include "protocol/uuid.h"
 
+/*
+ * A start request names the token twice: under a name of our own, which no
+ * other layer is likely to touch, and as the specification requires since 2026.
+ */
 #define NEXUS_TOKEN_HEADER "Nexus-Pg-Token"
+#define NEXUS_TOKEN_HEADER_OF_SPEC "Token"
 #define NEXUS_TOKEN_MAX_LEN 64	/* a token and its NUL */
 #define NEXUS_TOKEN_MAC_LEN 32
 
@@ -22,6 +27,9 @@ typedef bool (*NexusTokenMac) (void *arg, int32_t key_number, const uint8_t mess
 
 extern bool nexus_token_make(char *out, int32_t key_number, const NexusUuid *incarnation,
 							 const NexusUuid *operation_id, NexusTokenMac mac, void *arg);
+
+/* The token of a callback request, under either name; false where it has none. */
+extern bool nexus_token_find(const NexusHeaders *headers, NexusText *token);
 
 /* Whether a text has the form of a token, whoever made it. */
 extern bool nexus_token_is_well_formed(NexusText token);

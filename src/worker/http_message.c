@@ -2,7 +2,7 @@
  * http_message.c
  *	  The HTTP requests of an operation: start and cancel.
  *
- * nexus-protocol.md sections 1.1 and 1.2.
+ * The Nexus specification, "Start Operation" and "Cancel Operation".
  */
 #include "postgres.h"
 
@@ -67,7 +67,7 @@ add_callers_headers(const NexusDue *due)
 	}
 }
 
-/* What is left for the handler to finish; 0 = no limit (temporal-semantics.md 4.4). */
+/* What is left for the handler to finish; 0 = no limit. */
 static int64
 operation_timeout_ms(const NexusDue *due, TimestampTz now)
 {
@@ -88,7 +88,8 @@ add_token(const NexusWorker *worker, const NexusDue *due)
 	if (!nexus_token_make(token, worker->incarnation.key_number, &worker->incarnation.id, &due->id,
 						  nexus_incarnation_mac, unconstify(NexusIncarnation *, &worker->incarnation)))
 		return false;
-	return nexus_headers_add_string(&headers, "Nexus-Callback-" NEXUS_TOKEN_HEADER, token);
+	return nexus_headers_add_string(&headers, "Nexus-Callback-" NEXUS_TOKEN_HEADER, token)
+		&& nexus_headers_add_string(&headers, "Nexus-Callback-" NEXUS_TOKEN_HEADER_OF_SPEC, token);
 }
 
 static void

@@ -149,7 +149,7 @@ take_completion(NexusWorker *worker, const NexusLocalPeer *peer, const NexusFram
 	NexusCompletion decoded;
 	bool		ok;
 
-	(void) nexus_headers_get(&completion->headers, NEXUS_TOKEN_HEADER, &token);
+	(void) nexus_token_find(&completion->headers, &token);
 	if (!nexus_incarnation_watch_check_token(worker, token, &completion->incarnation, &completion->operation_id))
 	{
 		nexus_error_set(error, "invalid callback token");

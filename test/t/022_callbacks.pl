@@ -101,7 +101,8 @@ sub token_for
 sub url_for { (my $of = $url) =~ s{[^/]+$}{$_[0]}; return $of; }
 
 is(token_for($id), $token, 'the token is an HMAC');
-is(post($url, { %$headers, 'Nexus-Pg-Token' => undef }, '1'), 401, 'no token: 401');
+is($headers->{Token}, $token, 'it travels under the name of the specification, too');
+is(post($url, { %$headers, 'Nexus-Pg-Token' => undef, Token => undef }, '1'), 401, 'no token: 401');
 is(post($url, { %$headers, 'Nexus-Pg-Token' => $forged }, '1'), 401, 'forged: 401');
 is(post($url, { %$headers, 'Nexus-Pg-Token' => $others->{'Nexus-Pg-Token'} }, '1'), 401, "another operation's: 401");
 (my $other_key = $token) =~ s/^1\.1\./1.2./;
@@ -208,6 +209,9 @@ for my $view (qw(operations pending_operations operation_history failed_attempts
 {
 	is(error_of($node, "SELECT count(to_jsonb(v)) FROM nexus.$view v"), '', "nexus.$view can show all of that");
 }
+
+($id, $url, $headers) = started();
+is(post($url, { %$headers, 'Nexus-Pg-Token' => undef }, '1'), 200, 'the name of the specification is enough');
 
 # --- the parts of a completion, by SQL
 

@@ -33,6 +33,8 @@ main(void)
 	NexusUuid	incarnation = {{1, 2, 3}};
 	NexusUuid	operation_id = {{4, 5, 6}};
 	char		token[NEXUS_TOKEN_MAX_LEN];
+	NexusHeaders headers;
+	NexusText	found;
 	int			calls = 0;
 	int			accepted = 0;
 
@@ -53,6 +55,14 @@ main(void)
 	is_int(accepted, 0, "one wrong character anywhere");
 	operation_id.bytes[15] ^= 1;
 	ok(!nexus_token_check(nexus_text_of(token), &incarnation, &operation_id, fake_mac, &calls), "another operation");
+	nexus_headers_init(&headers, 1000);
+	ok(!nexus_token_find(&headers, &found), "no token in the headers");
+	nexus_headers_add_string(&headers, "token", "second");
+	ok(nexus_token_find(&headers, &found), "a token under the name of the specification");
+	nexus_headers_add_string(&headers, "nexus-pg-token", "first");
+	ok(nexus_token_find(&headers, &found), "a token under our own");
+	is_text(found, "first", "which is preferred");
+	nexus_headers_free(&headers);
 	ok(!nexus_token_make(token, 8, &incarnation, &operation_id, fake_mac, &calls), "unknown key");
 	ok(!nexus_token_make(token, -1, &incarnation, &operation_id, fake_mac, &calls), "negative key");
 	ok(nexus_token_make(token, INT32_MAX, &incarnation, &operation_id, fake_mac, &calls) &&
