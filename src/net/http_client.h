@@ -5,7 +5,7 @@
  * Nobody but this and its private parts http_call and http_callbacks sees
  * libcurl.  Every call into the library is made with all signals blocked, so
  * that its resolver threads cannot run PostgreSQL's signal handlers; none of
- * its callbacks raises (internals.md 5.13, 7.2, 7.6).
+ * its callbacks raises.
  */
 #ifndef NEXUS_NET_HTTP_CLIENT_H
 #define NEXUS_NET_HTTP_CLIENT_H
@@ -56,7 +56,8 @@ typedef struct NexusHttpResult
 	const NexusHeaders *headers;	/* of the final response head, no trailers */
 	NexusText	body;
 	int64		elapsed_us;
-	const char *error;			/* a sentence part for a person; "" if answered */
+	const char *error;			/* a sentence part for a person; "" if
+								 * answered */
 } NexusHttpResult;
 
 /* What "result" points to is valid during the call only; must not raise. */

@@ -3,7 +3,7 @@
  *	  Addresses that only mean something on the nearest wire.
  *
  * Clouds serve the credentials of a machine at such addresses, so a URL that
- * leads there is refused unless the administrator allows it (internals.md 7.2).
+ * leads there is refused unless the administrator allows it.
  */
 #ifndef NEXUS_NET_LINK_LOCAL_H
 #define NEXUS_NET_LINK_LOCAL_H

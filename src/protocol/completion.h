@@ -2,7 +2,7 @@
  * completion.h
  *	  A callback request: the outcome of an operation that was started.
  *
- * nexus-protocol.md sections 1.3 and 12.
+ * The Nexus specification, "Callback URLs"; doc/conformance.md, 44 to 58.
  */
 #ifndef NEXUS_PROTOCOL_COMPLETION_H
 #define NEXUS_PROTOCOL_COMPLETION_H
@@ -21,7 +21,8 @@ typedef enum NexusCompletionState
 typedef struct NexusCompletion
 {
 	NexusCompletionState state;
-	NexusText	token;			/* Nexus-Operation-Token, else -Id; len 0 = none */
+	NexusText	token;			/* Nexus-Operation-Token, else -Id; len 0 =
+								 * none */
 	bool		has_start_time;
 	int64_t		start_time;		/* microseconds since 1970 */
 	bool		has_close_time;

@@ -19,8 +19,9 @@ typedef struct NexusListenerSettings
 	int32_t		max_connections;
 	int64_t		request_deadline_ms;
 	int64_t		max_body;		/* bytes */
-	bool		is_scanned;		/* every database was looked at: an incarnation
-								 * that has no socket does not exist */
+	bool		is_scanned;		/* every database was looked at: an
+								 * incarnation that has no socket does not
+								 * exist */
 } NexusListenerSettings;
 
 extern bool nexus_control_format_settings(NexusBuffer *out, const NexusListenerSettings *settings);

@@ -14,7 +14,8 @@
 
 #define NEXUS_FRAME_VERSION 1
 #define NEXUS_FRAME_HEADER_LEN 13	/* length, kind, correlation */
-#define NEXUS_FRAME_OVERHEAD (64 * 1024)	/* allowed beyond the largest payload */
+#define NEXUS_FRAME_OVERHEAD (64 * 1024)	/* allowed beyond the largest
+											 * payload */
 
 typedef enum NexusFrameKind
 {

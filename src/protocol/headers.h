@@ -49,7 +49,7 @@ extern bool nexus_headers_check(NexusText name, NexusText value, NexusError *err
 /*
  * Whether a caller of an operation may set this header: not Host, lengths,
  * content-*, hop-by-hop, Authorization, Request-Timeout, Nexus-*, nor
- * Temporal's disallowed list (temporal-semantics.md section 8).
+ * Temporal's disallowed list.
  */
 extern bool nexus_headers_is_allowed_for_caller(NexusText name);
 

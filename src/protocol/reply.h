@@ -2,7 +2,8 @@
  * reply.h
  *	  What a handler's HTTP answer to a start or cancel request means.
  *
- * nexus-protocol.md sections 1.1, 1.2, 2.4 and 12.
+ * The Nexus specification, "Start Operation", "Cancel Operation" and
+ * "Predefined Handler Errors"; doc/conformance.md, 14 to 43.
  */
 #ifndef NEXUS_PROTOCOL_REPLY_H
 #define NEXUS_PROTOCOL_REPLY_H

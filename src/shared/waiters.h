@@ -5,7 +5,7 @@
  * One slot per backend in shared memory: its latch and a 1,024-bit set of
  * hashed operation ids.  A sleeper fills the set before it reads its rows, the
  * worker sets the latches of intersecting slots after its commit, so no wake is
- * lost and waking allocates nothing (internals.md 5.7).
+ * lost and waking allocates nothing.
  */
 #ifndef NEXUS_SHARED_WAITERS_H
 #define NEXUS_SHARED_WAITERS_H
@@ -33,7 +33,7 @@ extern bool nexus_waiters_sleep(long timeout_ms);
 
 /*
  * Publish database and current user of this backend for one execute frame, so
- * that a worker need not believe the frame (internals.md 5.12).
+ * that a worker need not believe the frame.
  */
 extern void nexus_waiters_publish_identity(const NexusUuid *operation_id);
 

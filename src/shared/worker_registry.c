@@ -28,7 +28,7 @@ NexusWorkerRegistry *nexus_worker_registry = NULL;
 
 /* What this backend does when its transaction ends. */
 static uint32 pending_reasons = 0;
-static uint32 committed_reasons = 0;	/* to be told as soon as its invalidations are out */
+static uint32 committed_reasons = 0;	/* told after its invalidations */
 static bool pending_request = false;
 static Oid	pending_database = InvalidOid;	/* InvalidOid: all */
 static bool has_marks = false;

@@ -3,7 +3,7 @@
  *	  Who runs: the launcher, the listener and one worker per database.
  *
  * Lives in shared memory and holds hints only: losing it costs latency, never
- * an operation (internals.md 5.8).  Without preloading there is no registry;
+ * an operation.  Without preloading there is no registry;
  * nexus_worker_registry_is_available() says so and the wake functions do
  * nothing.  One LWLock protects the slots; the wake words are atomics.
  */

@@ -32,7 +32,8 @@ typedef struct NexusDue
 	const char *callback_base;	/* NULL = not known yet */
 	const char *operation_token;	/* NULL = none */
 	const char *input_content_type; /* NULL = none */
-	const char *headers;		/* name, NUL, value, NUL, ..., NUL; NULL = none */
+	const char *headers;		/* name, NUL, value, NUL, ..., NUL; NULL =
+								 * none */
 	NexusText	input;			/* data NULL = no body */
 	Size		size;			/* of the whole allocation */
 } NexusDue;

@@ -1,6 +1,6 @@
 /*
  * incarnation.h
- *	  Who this database is, as itself and not as a copy (internals.md 7.5).
+ *	  Who this database is, as itself and not as a copy.
  */
 #ifndef NEXUS_STORE_INCARNATION_H
 #define NEXUS_STORE_INCARNATION_H

@@ -20,6 +20,8 @@
 #include "utils/timestamp.h"
 
 #define EACH(name) "pg_catalog.unnest(" name ")"
+#define EACH_1_TO_5 EACH("$1") ", " EACH("$2") ", " EACH("$3") ", " EACH("$4") ", " EACH("$5")
+#define EACH_6_TO_9 EACH("$6") ", " EACH("$7") ", " EACH("$8") ", " EACH("$9")
 
 /* The outcomes of one kind, in the order in which they came. */
 static NexusOutcome **
@@ -113,7 +115,7 @@ apply_progress(NexusOutcome *const *outcomes, int count)
 {
 	static SPIPlanPtr plan = NULL;
 	static const Oid types[] = {UUIDARRAYOID, TEXTARRAYOID, INT4ARRAYOID, TIMESTAMPTZARRAYOID, TEXTARRAYOID,
-		TIMESTAMPTZARRAYOID, TIMESTAMPTZARRAYOID, JSONBARRAYOID, TIMESTAMPTZARRAYOID, JSONBARRAYOID};
+	TIMESTAMPTZARRAYOID, TIMESTAMPTZARRAYOID, JSONBARRAYOID, TIMESTAMPTZARRAYOID, JSONBARRAYOID};
 	NexusOutcomeArrays *arrays;
 	int			n;
 	NexusOutcome **list = select_kind(outcomes, count, NEXUS_OUTCOME_PROGRESS, &n);
@@ -128,9 +130,10 @@ apply_progress(NexusOutcome *const *outcomes, int count)
 						   "links = COALESCE(u.links, o.links), "
 						   "cancellation_state = CASE WHEN u.state OPERATOR(pg_catalog.=) 'started' "
 						   "AND o.cancellation_state IS NOT NULL THEN 'scheduled' ELSE o.cancellation_state END "
-						   "FROM ROWS FROM (" EACH("$1") ", " EACH("$2") ", " EACH("$3") ", " EACH("$4") ", " EACH("$5") ", "
-						   EACH("$6") ", " EACH("$7") ", " EACH("$8") ", " EACH("$9") ", " EACH("$10") ") "
-						   "AS u (id, state, attempt, started_time, token, complete_time, next_time, failure, deadline, links) "
+						   "FROM ROWS FROM (" EACH_1_TO_5 ", "
+						   EACH_6_TO_9 ", " EACH("$10") ") "
+						   "AS u (id, state, attempt, started_time, token, complete_time, next_time, failure, "
+						   "deadline, links) "
 						   "WHERE o.id OPERATOR(pg_catalog.=) u.id AND o.close_time IS NULL "
 						   "AND o.state OPERATOR(pg_catalog.<>) 'started' "
 						   "RETURNING o.id, CASE WHEN o.state OPERATOR(pg_catalog.=) 'started' "
@@ -169,16 +172,18 @@ apply_close(NexusOutcome **list, int n)
 
 	nexus_transaction_plan(&plan,
 						   "UPDATE nexus.operation AS o SET state = u.state, "
-						   "attempt = CASE WHEN u.attempt OPERATOR(pg_catalog.>) o.attempt THEN u.attempt ELSE o.attempt END, "
+						   "attempt = CASE WHEN u.attempt OPERATOR(pg_catalog.>) o.attempt THEN u.attempt "
+						   "ELSE o.attempt END, "
 						   "close_time = u.close_time, started_time = COALESCE(o.started_time, u.started_time), "
 						   "last_attempt_complete_time = COALESCE(u.complete_time, o.last_attempt_complete_time), "
 						   "next_attempt_schedule_time = NULL, operation_token = COALESCE(o.operation_token, u.token), "
 						   "result = u.result, result_content_type = u.content_type, result_is_json = u.is_json, "
 						   "failure = u.failure, links = COALESCE(o.links, u.links), "
 						   "handler_close_time = u.handler_close_time "
-						   "FROM ROWS FROM (" EACH("$1") ", " EACH("$2") ", " EACH("$3") ", " EACH("$4") ", " EACH("$5") ", "
-						   EACH("$6") ", " EACH("$7") ", " EACH("$8") ", " EACH("$9") ", " EACH("$10") ", " EACH("$11") ", "
-						   EACH("$12") ", " EACH("$13") ") AS u (id, state, attempt, close_time, started_time, complete_time, "
+						   "FROM ROWS FROM (" EACH_1_TO_5 ", "
+						   EACH_6_TO_9 ", " EACH("$10") ", " EACH("$11") ", "
+						   EACH("$12") ", " EACH("$13") ") "
+						   "AS u (id, state, attempt, close_time, started_time, complete_time, "
 						   "token, result, content_type, is_json, failure, links, handler_close_time) "
 						   "WHERE o.id OPERATOR(pg_catalog.=) u.id AND o.close_time IS NULL "
 						   "RETURNING o.id, o.endpoint, o.scheduled_time", lengthof(types), types);
@@ -258,7 +263,7 @@ apply_cancellations(NexusOutcome *const *outcomes, int count)
 {
 	static SPIPlanPtr plan = NULL;
 	static const Oid types[] = {UUIDARRAYOID, TEXTARRAYOID, TIMESTAMPTZARRAYOID, TEXTARRAYOID, TEXTARRAYOID,
-		INT4ARRAYOID, TIMESTAMPTZARRAYOID, TIMESTAMPTZARRAYOID, JSONBARRAYOID};
+	INT4ARRAYOID, TIMESTAMPTZARRAYOID, TIMESTAMPTZARRAYOID, JSONBARRAYOID};
 	NexusOutcomeArrays *arrays;
 	int			n;
 	NexusOutcome **list = select_kind(outcomes, count, NEXUS_OUTCOME_CANCELLATION, &n);
@@ -276,9 +281,10 @@ apply_cancellations(NexusOutcome *const *outcomes, int count)
 						   "cancellation_last_attempt_complete_time = u.complete_time, "
 						   "cancellation_next_attempt_schedule_time = u.next_time, "
 						   "cancellation_last_attempt_failure = u.failure "
-						   "FROM ROWS FROM (" EACH("$1") ", " EACH("$2") ", " EACH("$3") ", " EACH("$4") ", " EACH("$5") ", "
-						   EACH("$6") ", " EACH("$7") ", " EACH("$8") ", " EACH("$9") ") "
-						   "AS u (id, state, requested_time, reason, identity, attempt, complete_time, next_time, failure) "
+						   "FROM ROWS FROM (" EACH_1_TO_5 ", "
+						   EACH_6_TO_9 ") "
+						   "AS u (id, state, requested_time, reason, identity, attempt, complete_time, "
+						   "next_time, failure) "
 						   "WHERE o.id OPERATOR(pg_catalog.=) u.id AND o.close_time IS NULL "
 						   "RETURNING o.id, CASE WHEN o.state OPERATOR(pg_catalog.=) 'started' "
 						   "AND u.state OPERATOR(pg_catalog.=) 'requested' THEN 1 ELSE 0 END",
@@ -358,7 +364,10 @@ nexus_outcome_probe_locks(NexusOutcome *const *outcomes, int count, bool *is_fre
 	nexus_outcome_arrays_id(arrays, 0);
 	qsort(list, count, sizeof(NexusOutcome *), compare_ids);
 
-	/* a row that is not there is free, one that is there and was skipped is not */
+	/*
+	 * a row that is not there is free, one that is there and was skipped is
+	 * not
+	 */
 	plans[0] = present;
 	plans[1] = locked;
 	for (int i = 0; i < count; i++)

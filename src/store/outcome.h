@@ -3,7 +3,7 @@
  *	  Every change of an operation after it was scheduled, and its one way into
  *	  the table.
  *
- * The worker collects outcomes and applies them in groups (internals.md 5.4):
+ * The worker collects outcomes and applies them in groups:
  * nexus_outcome_apply() writes a whole group with a few array statements.  First terminal outcome
  * wins: a row that is closed is not touched any more.
  */
@@ -29,7 +29,8 @@ typedef enum NexusOutcomeKind
 typedef enum NexusDisposition
 {
 	NEXUS_DISPOSITION_APPLIED,
-	NEXUS_DISPOSITION_CLOSED_BEFORE,	/* the operation was closed, or inserted, already */
+	NEXUS_DISPOSITION_CLOSED_BEFORE,	/* the operation was closed, or
+										 * inserted, already */
 	NEXUS_DISPOSITION_MISSING,	/* there is no such operation */
 	NEXUS_DISPOSITION_REJECTED	/* the row itself was refused: see group.h */
 } NexusDisposition;
@@ -58,7 +59,8 @@ typedef struct NexusOutcome
 	const char *endpoint;
 	Size		size;			/* bytes of payload it carries */
 	bool		is_patient;		/* its commit need not hurry */
-	bool		is_substitute;	/* tells that the real one could not be written */
+	bool		is_substitute;	/* tells that the real one could not be
+								 * written */
 	void	   *memory;			/* the group's: what it was allocated in */
 
 	NexusState	state;			/* PROGRESS and CLOSE */
@@ -102,12 +104,13 @@ typedef struct NexusOutcome
 	/* called after the commit; must not raise */
 	void		(*on_settled) (struct NexusOutcome *outcome, void *arg);
 	void	   *arg;
-	struct NexusOutcome *next_same; /* another completion of the same operation */
+	struct NexusOutcome *next_same; /* another completion of the same
+									 * operation */
 } NexusOutcome;
 
 /*
  * Apply outcomes in the current nexus_transaction_run.  "last_close_time" is
- * the greatest close time of the database so far and moves on (design.md 4.10); keep
+ * the greatest close time of the database so far and moves on; keep
  * the old value until the commit.
  */
 extern void nexus_outcome_apply(NexusOutcome *const *outcomes, int count, TimestampTz *last_close_time);

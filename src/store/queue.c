@@ -111,7 +111,11 @@ take_request(const NexusResultRow *row, void *arg)
 	request.attempt = (int32) nexus_result_int(row, 8, 0);
 	request.is_cancel_requested = nexus_result_text(row, 9) != NULL;
 	request.endpoint = nexus_result_text(row, 10);
-	/* an earlier worker that saw it saw its request too, if they came together */
+
+	/*
+	 * an earlier worker that saw it saw its request too, if they came
+	 * together
+	 */
 	request.may_have_been_sent = nexus_result_xid(row, 11) < first_xmax
 		&& nexus_result_xid(row, 11) != nexus_result_xid(row, 2);
 	read->on_request(&request, read->arg);
@@ -300,7 +304,7 @@ nexus_queue_read_executed(const NexusUuid *incarnation, const char *endpoint, Ne
 {
 	static SPIPlanPtr plan = NULL;
 	static const Oid types[] = {UUIDOID, TEXTOID};
-	QueueRead	read = {.each = each, .arg = arg};
+	QueueRead	read = {.each = each,.arg = arg};
 	Datum		values[2];
 
 	nexus_transaction_plan(&plan, ARRIVAL_COLUMNS "WHERE o.endpoint OPERATOR(pg_catalog.=) $2 AND " OF_US("o")
@@ -337,7 +341,7 @@ nexus_queue_read_retries(const NexusUuid *incarnation, const char *endpoint, Tim
 	static SPIPlanPtr plan = NULL;
 	static const Oid types[] = {UUIDOID, TEXTOID, TIMESTAMPTZOID, UUIDOID, INT8OID};
 	TimestampTz found_next = DT_NOEND;
-	QueueRead	read = {.each = each, .arg = arg, .floor = floor, .floor_id = floor_id, .now = now,
+	QueueRead	read = {.each = each,.arg = arg,.floor = floor,.floor_id = floor_id,.now = now,
 	.next = &found_next};
 	Datum		values[5];
 	int			count;
@@ -377,7 +381,8 @@ take_overdue(const NexusResultRow *row, void *arg)
 	*read->floor_id = id;
 	read->each_overdue(&id, nexus_result_text(row, 2), nexus_state_of_name(nexus_result_text(row, 3)),
 					   nexus_result_time(row, 4, 0), nexus_result_time(row, 5, 0), deadline,
-					   nexus_result_interval_us(row, 7), nexus_result_interval_us(row, 8), nexus_result_interval_us(row, 9),
+					   nexus_result_interval_us(row, 7), nexus_result_interval_us(row, 8),
+					   nexus_result_interval_us(row, 9),
 					   read->arg);
 }
 
@@ -387,7 +392,7 @@ nexus_queue_read_overdue(const NexusUuid *incarnation, TimestampTz *floor, Nexus
 {
 	static SPIPlanPtr plan = NULL;
 	static const Oid types[] = {UUIDOID, TIMESTAMPTZOID, UUIDOID, INT8OID};
-	QueueRead	read = {.arg = arg, .floor = floor, .floor_id = floor_id, .now = now, .next = next,
+	QueueRead	read = {.arg = arg,.floor = floor,.floor_id = floor_id,.now = now,.next = next,
 	.each_overdue = each};
 	Datum		values[4];
 	int			count;

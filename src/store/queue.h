@@ -4,7 +4,7 @@
  *
  * Everything here runs inside nexus_transaction_run, takes rows of the given
  * incarnation only, and never starts at the left end of an index but once at
- * start (internals.md 5.5).
+ * start.
  */
 #ifndef NEXUS_STORE_QUEUE_H
 #define NEXUS_STORE_QUEUE_H
@@ -54,7 +54,7 @@ typedef void (*NexusEachRequest) (const NexusTakenRequest *request, void *arg);
  * process hands out the requests of the whole table and the operations that
  * workers inserted; the others are found by store/survey.h.  WAL is
  * flushed up to the commits of what is handed out, so that nothing is sent for a
- * transaction that a crash could forget (PI-A4).
+ * transaction that a crash could forget.
  */
 extern void nexus_queue_read_arrivals(const NexusUuid *incarnation, NexusEachArrival on_operation,
 									  NexusEachRequest on_request, void *arg);

@@ -3,7 +3,7 @@
  *	  Our tables without SQL text: direct inserts and reads by key.
  *
  * What runs in user backends goes through here, because a plan made under a
- * caller's search_path would run the caller's operators (internals.md 7.1).
+ * caller's search_path would run the caller's operators.
  * Tuples are built from the relation's own descriptor by column name, so a
  * library that is newer than the script says which column is missing.  No
  * privileges are checked and no triggers fire: these tables are ours.
@@ -46,8 +46,8 @@ extern void nexus_row_destroy(NexusRow *row);
 
 /*
  * The row of a primary key that starts with "key" (and "key2" where
- * its text is not NULL) as of now: what is committed or ours, by SnapshotSelf, without SIREAD locks
- * (PI-B3).  A palloc'd copy, not detoasted, or NULL.  Needs and takes no
+ * its text is not NULL) as of now: what is committed or ours, by SnapshotSelf, without SIREAD locks.
+ * A palloc'd copy, not detoasted, or NULL.  Needs and takes no
  * snapshot.
  */
 extern HeapTuple nexus_relation_read(Relation relation, const char *index, Datum key, const char *key2);

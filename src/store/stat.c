@@ -11,7 +11,8 @@
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 
-#define MAX_ENDPOINT_NAME 1024	/* names are foreign servers': NAMEDATALEN at most */
+#define MAX_ENDPOINT_NAME 1024	/* names are foreign servers': NAMEDATALEN at
+								 * most */
 
 /* What a transaction adds to one endpoint's row; a group has few of them. */
 typedef struct Delta

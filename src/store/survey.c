@@ -82,7 +82,8 @@ nexus_survey_read(const NexusUuid *incarnation, NexusSurvey *survey)
 	nexus_transaction_plan(&times,
 						   "SELECT (SELECT pg_catalog.min(o.deadline) FROM nexus.operation o "
 						   "WHERE o.close_time IS NULL AND o.deadline IS NOT NULL), "
-						   "(SELECT pg_catalog.min(o.close_time) FROM nexus.operation o WHERE o.close_time IS NOT NULL), "
+						   "(SELECT pg_catalog.min(o.close_time) FROM nexus.operation o "
+						   "WHERE o.close_time IS NOT NULL), "
 						   "(SELECT pg_catalog.count(*) FROM nexus.operation o WHERE o.close_time IS NULL "
 						   "AND o.incarnation OPERATOR(pg_catalog.=) $1)", 1, types);
 

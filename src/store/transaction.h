@@ -3,7 +3,7 @@
  *	  The worker's transaction bracket, written once.
  *
  * Between begin and commit SPI is connected and a snapshot is active.  A
- * worker never sleeps on the network inside of it (internals.md 5.3).
+ * worker never sleeps on the network inside of it.
  */
 #ifndef NEXUS_STORE_TRANSACTION_H
 #define NEXUS_STORE_TRANSACTION_H
@@ -33,7 +33,7 @@ extern bool nexus_transaction_is_environment_error(int sqlerrcode);
 
 /*
  * Override, for the session of a worker, every default that ALTER DATABASE
- * could have set to something that breaks a promise (PI-A4).
+ * could have set to something that breaks a promise.
  */
 extern void nexus_transaction_fix_session(void);
 

@@ -16,7 +16,8 @@ typedef struct NexusCaller
 	Oid			owner;
 	bool		owner_exists;
 	bool		has_usage;
-	char	   *reason;			/* why the credentials cannot be used; NULL = they can */
+	char	   *reason;			/* why the credentials cannot be used; NULL =
+								 * they can */
 	TimestampTz read_time;
 	NexusCredentials credentials;
 	NexusHeaders headers;		/* shared by all requests */

@@ -41,8 +41,10 @@ struct NexusCancellations
 	HTAB	   *cancels;
 	dlist_head	waiting;		/* not in flight, in no order */
 	NexusReply	reply;
-	TimestampTz next;			/* when the earliest that is not due yet will be */
-	bool		has_due;		/* some are due, and were held back at the last look */
+	TimestampTz next;			/* when the earliest that is not due yet will
+								 * be */
+	bool		has_due;		/* some are due, and were held back at the
+								 * last look */
 };
 
 NexusCancellations *
@@ -331,7 +333,8 @@ nexus_cancellations_start_due(NexusCancellations *cancellations)
 		if (due > now)
 			cancellations->next = Min(cancellations->next, due);
 		else
-			cancellations->has_due = true;	/* looked at each turn: no time of its own */
+			cancellations->has_due = true;	/* looked at each turn: no time of
+											 * its own */
 	}
 }
 

@@ -360,14 +360,14 @@ collect_queued(NexusDispatcher *dispatcher, NexusUuid *ids)
 	dlist_foreach(iter, &dispatcher->queues)
 	{
 		NexusEndpointQueue *queue = dlist_container(NexusEndpointQueue, node, iter.cur);
-		int			wanted = Min(LOAD_BATCH - count, LOAD_AHEAD + nexus_endpoint_queue_room(queue) - queue->loaded_count);
+		int			wanted = LOAD_AHEAD + nexus_endpoint_queue_room(queue) - queue->loaded_count;
 		dlist_iter	call_iter;
 
 		if (!nexus_endpoint_queue_is_open(queue, dispatcher->worker) || !wants_load(queue))
 			continue;
 		dlist_foreach(call_iter, &queue->queued)
 		{
-			if (wanted-- <= 0)
+			if (wanted-- <= 0 || count == LOAD_BATCH)
 				break;
 			ids[count++] = dlist_container(NexusCall, node, call_iter.cur)->id;
 		}

@@ -164,7 +164,7 @@ const NexusRetryPolicy *
 nexus_endpoint_queue_retry(const NexusEndpointQueue *queue)
 {
 	static const NexusRetryPolicy defaults = {NEXUS_DEFAULT_RETRY_INITIAL_INTERVAL_MS,
-		NEXUS_DEFAULT_RETRY_MAX_INTERVAL_MS, NEXUS_DEFAULT_RETRY_BACKOFF_COEFFICIENT};
+	NEXUS_DEFAULT_RETRY_MAX_INTERVAL_MS, NEXUS_DEFAULT_RETRY_BACKOFF_COEFFICIENT};
 
 	return queue->config == NULL ? &defaults : &queue->config->retry;
 }

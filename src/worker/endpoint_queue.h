@@ -6,7 +6,7 @@
  * The queue is bounded.  What does not fit stays in the table and is read from
  * a remembered key when there is room (spilled); what backs off stays there
  * until it is due.  Per endpoint, so that a slow or blocked one delays no other
- * and its backlog is never scanned (internals.md 5.5, 5.6).
+ * and its backlog is never scanned.
  */
 #ifndef NEXUS_WORKER_ENDPOINT_QUEUE_H
 #define NEXUS_WORKER_ENDPOINT_QUEUE_H
@@ -17,7 +17,8 @@
 #include "worker/caller.h"
 #include "worker/state.h"
 
-#define NEXUS_QUEUE_MAX 10000	/* operations of one endpoint in memory, 100 bytes each */
+#define NEXUS_QUEUE_MAX 10000	/* operations of one endpoint in memory, 100
+								 * bytes each */
 #define NEXUS_QUEUE_LOW 1000	/* refill below this */
 
 typedef enum NexusCallPhase
@@ -51,7 +52,8 @@ typedef struct NexusEndpointQueue
 	bool		is_stale;		/* read the configuration before the next send */
 	NexusCaller *callers;
 	MemoryContext context;		/* of configuration and callers */
-	char	   *own_base;		/* callback base that is our own listener; NULL = none */
+	char	   *own_base;		/* callback base that is our own listener;
+								 * NULL = none */
 	dlist_head	queued;
 	int			queued_count;
 	dlist_head	loaded;

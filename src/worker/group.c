@@ -22,7 +22,8 @@
 #include "utils/timestamp.h"
 
 #define RETRY_INTERVAL_MS 1000	/* between tries while commits fail */
-#define SUBSTITUTE_MAX (16 * 1024)	/* of the failure that says what went wrong */
+#define SUBSTITUTE_MAX (16 * 1024)	/* of the failure that says what went
+									 * wrong */
 
 /*
  * What a run of outcomes was allocated in.  One that is held up by a locked row
@@ -455,7 +456,8 @@ nexus_group_commit(NexusGroup *group)
 	if (group->memory->count == 0)
 		MemoryContextReset(group->memory->context);
 	else if (!has_outcomes(group))
-		group->memory = create_memory(group);	/* what was set aside keeps its own */
+		group->memory = create_memory(group);	/* what was set aside keeps
+												 * its own */
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(group->scratch);
 }

@@ -3,8 +3,8 @@
  *	  The group commit: outcomes are collected and written together.
  *
  * A group is due at NEXUS_GROUP_MAX_OUTCOMES outcomes, NEXUS_GROUP_MAX_BYTES of
- * payload, NEXUS_GROUP_MAX_AGE_US after its first, or when nothing more is readable
- * (internals.md 5.4).  Where all of its outcomes are patient it is not due because
+ * payload, NEXUS_GROUP_MAX_AGE_US after its first, or when nothing more is readable.
+ * Where all of its outcomes are patient it is not due because
  * nothing is readable, but NEXUS_GROUP_PATIENT_AGE_US after its first.  After the
  * commit waiters are woken and every outcome's on_settled is called.
  */

@@ -22,7 +22,7 @@ pause_if_copy(NexusWorker *worker, bool has_incarnation)
 		ereport(WARNING,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("this database holds operations of another one, so nothing is sent from it"),
-				 errdetail("It was restored, or copied from a template, and the operations of its origin are left alone."),
+				 errdetail("It was restored, or copied from a template; the operations of its origin are left alone."),
 				 errhint("\"Backup, restore and copies\" in the README says how to go on.")));
 	worker->is_paused = is_copy;
 	nexus_worker_registry_set_state(is_copy ? NEXUS_PROCESS_PAUSED : NEXUS_PROCESS_RUNNING);

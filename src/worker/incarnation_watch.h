@@ -3,7 +3,7 @@
  *	  Who this database is, as the worker knows it.
  *
  * Never made at a worker's start: the first schedule makes it, or the first
- * execute (internals.md 7.5).  Where the database is a copy, the worker pauses.
+ * execute.  Where the database is a copy, the worker pauses.
  */
 #ifndef NEXUS_WORKER_INCARNATION_WATCH_H
 #define NEXUS_WORKER_INCARNATION_WATCH_H

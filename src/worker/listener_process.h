@@ -13,7 +13,7 @@
 /* The settings were read (again): bind, start, or pass on what changed. */
 extern void nexus_listener_process_configure(void);
 
-/* Every database was looked at (internals.md 5.11: "404 only when certain"). */
+/* Every database was looked at. */
 extern void nexus_listener_process_set_scanned(void);
 
 /* What to wait for; PGINVALID_SOCKET while the program does not run. */

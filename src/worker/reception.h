@@ -3,8 +3,7 @@
  *	  Frames in: completions and operations of execute().
  *
  * Both join the group commit and are answered after it; what is wrong with a
- * frame is answered at once.  A frame of the listener can only be a completion
- * (internals.md 5.12).
+ * frame is answered at once.  A frame of the listener can only be a completion.
  */
 #ifndef NEXUS_WORKER_RECEPTION_H
 #define NEXUS_WORKER_RECEPTION_H
