@@ -15,7 +15,8 @@
 
 #define URL_MAX (64 * 1024)		/* escaped names, a base and a callback */
 #define HEADERS_MAX (128 * 1024)	/* a caller's headers and ours */
-#define REPLY_HEADROOM (64 * 1024)	/* a reply may be wrapped in a little more than its payload */
+#define REPLY_HEADROOM (64 * 1024)	/* a reply may be wrapped in a little more
+									 * than its payload */
 
 static NexusBuffer url;
 static NexusBuffer callback;
@@ -115,6 +116,7 @@ nexus_http_message_start(const NexusWorker *worker, const NexusEndpointQueue *qu
 	int64		timeout_ms = Min(queue->config->request_timeout_ms, left_ms(due->deadline, now));
 	int64		operation_ms = operation_timeout_ms(due, now);
 	char		id[NEXUS_UUID_TEXT_LEN + 1];
+	NexusText	callers_own;
 
 	reset_buffers();
 	nexus_url_callback(&callback, nexus_text_of(due->callback_base), &worker->incarnation.id, &due->id);
@@ -130,7 +132,7 @@ nexus_http_message_start(const NexusWorker *worker, const NexusEndpointQueue *qu
 		nexus_headers_add_string(&headers, "Content-Type", due->input_content_type);
 	add_timeout("Request-Timeout", timeout_ms);
 	add_callers_headers(due);
-	if (operation_ms > 0 && !nexus_headers_get(&headers, "operation-timeout", &(NexusText) {NULL, 0}))
+	if (operation_ms > 0 && !nexus_headers_get(&headers, "operation-timeout", &callers_own))
 		add_timeout("Operation-Timeout", operation_ms);
 
 	fill_request(queue, caller, timeout_ms, request);
@@ -147,7 +149,11 @@ nexus_http_message_cancel(const NexusWorker *worker, const NexusEndpointQueue *q
 	const char *token = due->operation_token == NULL ? "" : due->operation_token;
 
 	reset_buffers();
-	/* it is the handler's, and a line break in it would begin a header of its making */
+
+	/*
+	 * it is the handler's, and a line break in it would begin a header of its
+	 * making
+	 */
 	if (!nexus_headers_check(nexus_text_of("Nexus-Operation-Token"), nexus_text_of(token), error))
 		return false;
 	if (!nexus_url_cancel(&url, nexus_text_of(queue->config->url), nexus_text_of(due->service),

@@ -36,7 +36,11 @@ nexus_incarnation_watch_look(NexusWorker *worker)
 	if (worker->has_incarnation)
 		return;
 	is_found = nexus_incarnation_find(&worker->incarnation);
-	/* before the state says that this database was looked at: then its callbacks find it */
+
+	/*
+	 * before the state says that this database was looked at: then its
+	 * callbacks find it
+	 */
 	if (is_found)
 		nexus_local_socket_link(worker->database, &worker->incarnation.id);
 	pause_if_copy(worker, is_found);

@@ -22,7 +22,8 @@
 #include "worker/incarnation_watch.h"
 #include "worker/outcomes.h"
 
-#define FRAME_HEADERS_MAX (64 * 1024)	/* of a callback request: the listener allows less */
+#define FRAME_HEADERS_MAX (64 * 1024)	/* of a callback request: the listener
+										 * allows less */
 #define ANSWER_MAX (16 * 1024)
 #define UNIX_MS_OF_POSTGRES_EPOCH ((POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * INT64CONST(86400000))
 

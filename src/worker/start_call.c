@@ -327,9 +327,9 @@ time_out(NexusDispatcher *dispatcher, NexusCall *call)
 {
 	const NexusDue *due = call->due;
 	NexusOutcome *outcome =
-		nexus_outcomes_timed_out(dispatcher->worker, &call->id, call->queue->name,
-								 nexus_outcomes_timeout_type(NEXUS_STATE_SCHEDULED, due->scheduled_time, 0,
-															 due->schedule_to_close, due->schedule_to_start, 0));
+	nexus_outcomes_timed_out(dispatcher->worker, &call->id, call->queue->name,
+							 nexus_outcomes_timeout_type(NEXUS_STATE_SCHEDULED, due->scheduled_time, 0,
+														 due->schedule_to_close, due->schedule_to_start, 0));
 
 	outcome->on_settled = on_call_settled;
 	outcome->arg = dispatcher;

@@ -14,17 +14,22 @@
 typedef struct NexusWorker
 {
 	Oid			database;
-	Oid			operation_table;	/* its OID: gone means the extension is gone */
+	Oid			operation_table;	/* its OID: gone means the extension is
+									 * gone */
 	MemoryContext context;		/* of the process's life */
 	MemoryContext scratch;		/* reset each turn */
 	bool		has_incarnation;
 	NexusIncarnation incarnation;
-	bool		is_surveyed;	/* what stood in the tables at first was looked at */
+	bool		is_surveyed;	/* what stood in the tables at first was
+								 * looked at */
 	bool		is_paused;		/* this database is a copy */
-	TimestampTz look_time;		/* when arrivals were read last; DT_NOBEGIN: never */
+	TimestampTz look_time;		/* when arrivals were read last; DT_NOBEGIN:
+								 * never */
 	bool		look_failed;	/* and whether that failed */
-	TimestampTz read_retry_time;	/* reading due operations failed: not before */
-	int64		arrived;		/* operations open at the start, and come since */
+	TimestampTz read_retry_time;	/* reading due operations failed: not
+									 * before */
+	int64		arrived;		/* operations open at the start, and come
+								 * since */
 	NexusIoLoop *loop;
 	NexusHttpClient *http;
 	NexusLocalServer *server;

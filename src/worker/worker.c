@@ -40,7 +40,8 @@
 #include "worker/request_taker.h"
 #include "worker/state.h"
 
-#define LOOK_INTERVAL_MS 60000	/* with operations open: rows that came another way */
+#define LOOK_INTERVAL_MS 60000	/* with operations open: rows that came
+								 * another way */
 #define RETRY_INTERVAL_MS 1000	/* after reading failed */
 #define DRAIN_MS 3000			/* at shutdown, for the last commit */
 
@@ -160,7 +161,8 @@ leave_if_dropped(NexusWorker *worker)
 	if (!OidIsValid(worker->operation_table))
 		nexus_local_socket_remove(worker->database);
 	else
-		nexus_worker_registry_request(worker->database);	/* dropped and made again */
+		nexus_worker_registry_request(worker->database);	/* dropped and made
+															 * again */
 	proc_exit(0);
 }
 
@@ -276,7 +278,11 @@ send_due(NexusWorker *worker)
 			worker->read_retry_time = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), RETRY_INTERVAL_MS);
 		}
 	}
-	/* any transaction of this turn may have brought it: send nothing by what is no longer so */
+
+	/*
+	 * any transaction of this turn may have brought it: send nothing by what
+	 * is no longer so
+	 */
 	heed_catalogs(worker, 0);
 	nexus_cancellations_start_due(worker->cancellations);
 	nexus_dispatcher_start_due(worker->dispatcher);
@@ -297,7 +303,10 @@ next_deadline(const NexusWorker *worker)
 {
 	TimestampTz next = nexus_dispatcher_next_deadline(worker->dispatcher);
 
-	/* an invalidation came with a transaction of this turn, and perhaps nothing else will */
+	/*
+	 * an invalidation came with a transaction of this turn, and perhaps
+	 * nothing else will
+	 */
 	if (catalog_changed || table_changed)
 		return GetCurrentTimestamp();
 	next = Min(next, nexus_cancellations_next(worker->cancellations));

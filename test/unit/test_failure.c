@@ -17,7 +17,7 @@ typedef struct DecodeRow
 	const char *type;
 	NexusRetryable retryable;
 	NexusOperationError state;
-}			DecodeRow;
+} DecodeRow;
 
 static const DecodeRow rows[] = {
 	{"item 29: handler error", TYPED("HandlerError", ",\"details\":{\"type\":\"BAD_REQUEST\"}"), true, true,
@@ -60,7 +60,7 @@ test_decode(void)
 	nexus_buffer_init(&out, NEXUS_FAILURE_MAX_BYTES);
 	for (size_t i = 0; i < LENGTH_OF(rows); i++)
 	{
-		const		DecodeRow *row = &rows[i];
+		const DecodeRow *row = &rows[i];
 		NexusText	json = exact_copy(row->json, strlen(row->json));
 		NexusFailureInfo info;
 		NexusError	error = {0};
@@ -140,7 +140,7 @@ typedef struct OutcomeRow
 	NexusOperationError header;
 	NexusOperationError state;
 	const char *expected;		/* NULL where it is refused */
-}			OutcomeRow;
+} OutcomeRow;
 
 #define FAILED NEXUS_OPERATION_ERROR_FAILED
 #define CANCELED NEXUS_OPERATION_ERROR_CANCELED
@@ -176,7 +176,7 @@ test_outcomes(void)
 	nexus_buffer_init(&out, 10000);
 	for (size_t i = 0; i < LENGTH_OF(outcomes); i++)
 	{
-		const		OutcomeRow *row = &outcomes[i];
+		const OutcomeRow *row = &outcomes[i];
 		NexusOperationError state = row->header;
 
 		nexus_buffer_reset(&out);

@@ -13,7 +13,7 @@ typedef struct SafeRow
 {
 	const char *json;
 	bool		is_safe;
-}			SafeRow;
+} SafeRow;
 
 static const SafeRow documents[] = {
 	{"{\"a\":[1,2.5,-3e10,true,null,\"x\\n\\u0001\\\\u0000\"]}", true},
@@ -47,7 +47,7 @@ typedef struct StringRow
 	const char *text;
 	size_t		len;
 	const char *json;
-}			StringRow;
+} StringRow;
 
 static const StringRow strings[] = {
 	{"plain", "abc", 3, "\"abc\""},

@@ -56,7 +56,7 @@ typedef struct FormatRow
 	const char *url;
 	const char *type;
 	const char *expected;		/* NULL where it is refused */
-}			FormatRow;
+} FormatRow;
 
 static const FormatRow formats[] = {
 	{"a link", "temporal:///n/x?a=b%2C", "temporal.api.common.v1.Link.Workflow_1/2",

@@ -11,7 +11,7 @@ typedef struct NumberRow
 	const char *text;
 	bool		is_valid;
 	int64_t		value;
-}			NumberRow;
+} NumberRow;
 
 static const NumberRow numbers[] = {
 	{"0", true, 0},
@@ -31,7 +31,7 @@ typedef struct Utf8Row
 	const char *name;
 	const char *bytes;
 	size_t		length;
-}			Utf8Row;
+} Utf8Row;
 
 static const Utf8Row characters[] = {
 	{"ASCII", "a", 1},

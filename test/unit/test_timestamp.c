@@ -12,7 +12,7 @@ typedef struct ParseRow
 {
 	const char *text;
 	int64_t		unix_us;
-}			ParseRow;
+} ParseRow;
 
 static const ParseRow http[] = {
 	{"Mon, 02 Jan 2006 15:04:05 GMT", 1136214245 * US},
@@ -72,7 +72,7 @@ typedef struct FormatRow
 	int64_t		seconds;
 	int32_t		nanoseconds;
 	const char *expected;
-}			FormatRow;
+} FormatRow;
 
 static const FormatRow formats[] = {
 	{"item 96: whole second", 1136214245, 0, "2006-01-02T15:04:05Z"},
@@ -89,7 +89,7 @@ static const FormatRow formats[] = {
 };
 
 static void
-test_parse(const char *item, const ParseRow * rows, size_t count, bool (*parse) (NexusText text, int64_t *unix_us))
+test_parse(const char *item, const ParseRow *rows, size_t count, bool (*parse) (NexusText text, int64_t *unix_us))
 {
 	for (size_t i = 0; i < count; i++)
 	{

@@ -10,7 +10,7 @@ typedef struct BaseRow
 	const char *name;
 	const char *url;
 	const char *error;			/* NULL where it is fine */
-}			BaseRow;
+} BaseRow;
 
 static const BaseRow bases[] = {
 	{"plain", "http://example.com", NULL},
@@ -49,7 +49,7 @@ typedef struct UrlRow
 	const char *callback;
 	const char *start;			/* NULL where it is refused */
 	const char *cancel;
-}			UrlRow;
+} UrlRow;
 
 static const UrlRow urls[] = {
 	{"item 1: escapes", "http://h", "Ser/vic e", "i need to/be escaped", "",
@@ -105,7 +105,7 @@ test_urls(void)
 	nexus_buffer_init(&out, 1000);
 	for (size_t i = 0; i < LENGTH_OF(urls); i++)
 	{
-		const		UrlRow *row = &urls[i];
+		const UrlRow *row = &urls[i];
 		NexusError	error = {0};
 		bool		made;
 
