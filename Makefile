@@ -20,11 +20,11 @@ ISOLATION_OPTS = --inputdir=test/isolation --outputdir=build/isolation
 PG_CONFIG ?= pg_config
 PKG_CONFIG ?= pkg-config
 
-OWN_GOALS = check demo bench lint unit fuzz soak indent help
+OWN_GOALS = check demo bench lint unit indent help
 ifneq ($(filter $(OWN_GOALS),$(MAKECMDGOALS)),)
 # PGXS has a "check" of its own that only says no.
 .PHONY: $(OWN_GOALS)
-check demo bench lint unit indent:
+$(filter-out help,$(OWN_GOALS)):
 	@test/run $@
 help:
 	@sed -n 's/^## //p' test/run
@@ -61,6 +61,17 @@ install-listener: $(LISTENER)
 	$(MKDIR_P) '$(DESTDIR)$(pkglibdir)'
 	$(INSTALL_PROGRAM) $(LISTENER) '$(DESTDIR)$(pkglibdir)/nexus_listener'
 
+# Tests against a server that runs already need the module in it.
+installcheck: installcheck-preloaded
+installcheck-preloaded:
+	@$(MKDIR_P) build/regress build/isolation
+	@'$(bindir)/psql' -XAtqd postgres -c 'SHOW shared_preload_libraries' | grep -q nexus_pg || { \
+		echo 'make installcheck needs a running server, named by PGHOST and PGPORT, that has preloaded nexus_pg.'; \
+		echo 'Add to its postgresql.conf, and restart it:'; \
+		echo "    shared_preload_libraries = 'nexus_pg'"; \
+		echo '    max_worker_processes = 16'; \
+		exit 1; }
+
 uninstall: uninstall-listener
 uninstall-listener:
 	rm -f '$(DESTDIR)$(pkglibdir)/nexus_listener'
@@ -69,5 +80,5 @@ clean: clean-listener
 clean-listener:
 	rm -f $(LISTENER)
 
-.PHONY: install-listener uninstall-listener clean-listener
+.PHONY: install-listener uninstall-listener clean-listener installcheck-preloaded
 endif
