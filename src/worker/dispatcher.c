@@ -416,18 +416,28 @@ nexus_dispatcher_prepare(NexusDispatcher *dispatcher)
 
 /* ---- sending ---- */
 
+/* The first that need not wait for the listener; NULL for none. */
 static NexusCall *
-first_loaded(const NexusEndpointQueue *queue)
+first_sendable(const NexusEndpointQueue *queue)
 {
-	return dlist_container(NexusCall, node, dlist_head_node(unconstify(dlist_head *, &queue->loaded)));
+	dlist_iter	iter;
+
+	dlist_foreach(iter, unconstify(dlist_head *, &queue->loaded))
+	{
+		NexusCall  *call = dlist_container(NexusCall, node, iter.cur);
+
+		if (!nexus_dispatcher_waits_for_listener(call))
+			return call;
+	}
+	return NULL;
 }
 
 static bool
 can_send(const NexusDispatcher *dispatcher, const NexusEndpointQueue *queue)
 {
 	return !queue->is_stale && nexus_endpoint_queue_is_open(queue, dispatcher->worker)
-		&& queue->loaded_count > 0 && dispatcher->in_flight < nexus_max_in_flight
-		&& nexus_endpoint_queue_room(queue) > 0 && !nexus_dispatcher_waits_for_listener(first_loaded(queue));
+		&& dispatcher->in_flight < nexus_max_in_flight && nexus_endpoint_queue_room(queue) > 0
+		&& first_sendable(queue) != NULL;
 }
 
 /* Send from one endpoint's queue; false where nothing (more) can go. */
@@ -438,7 +448,7 @@ send_one(NexusDispatcher *dispatcher, NexusEndpointQueue *queue)
 
 	if (!can_send(dispatcher, queue))
 		return false;
-	call = first_loaded(queue);
+	call = first_sendable(queue);
 	unlink_call(call);
 	nexus_dispatcher_send(dispatcher, call);
 	return true;
