@@ -285,6 +285,9 @@ static bool
 set_rare(NexusHttpCall *call)
 {
 	const NexusHttpTls *tls = &call->tls;
+
+	/* without one OpenSSL would ask for it at a terminal, and wait */
+	const char *key_password = tls->key_password == NULL && tls->cert_file != NULL ? "" : tls->key_password;
 	const struct
 	{
 		CURLoption	option;
@@ -296,7 +299,7 @@ set_rare(NexusHttpCall *call)
 		{CURLOPT_CAINFO, tls->ca_file},
 		{CURLOPT_SSLCERT, tls->cert_file},
 		{CURLOPT_SSLKEY, tls->key_file},
-		{CURLOPT_KEYPASSWD, tls->key_password},
+		{CURLOPT_KEYPASSWD, key_password},
 	};
 	bool		ok = true;
 
