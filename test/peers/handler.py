@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """A Nexus handler that does as it is told, for tests.
 
-    handler.py [--port N] [--cert FILE --key FILE [--client-ca FILE]]
+    handler.py [--port N] [--cert FILE --key FILE [--client-ca FILE] [--max-tls 1.2]]
 
 prints "port N C" when it listens, C being the port for the requests of tests (N
 too, unless that one speaks TLS), and leaves when its standard input ends.
@@ -141,11 +141,11 @@ class Record:
         self.in_flight = set()
         self.max_in_flight = 0
 
-    def take(self, request, connection):
+    def take(self, request, connection, client=None):
         self.counts[request.kind] = self.counts.get(request.kind, 0) + 1
         if request.kind == "start":
             self.starts_of[request.request_id] = self.starts_of.get(request.request_id, 0) + 1
-        self.requests.append((time.time(), request, connection))
+        self.requests.append((time.time(), request, connection, client))
         self.in_flight.add(connection)
         self.max_in_flight = max(self.max_in_flight, len(self.in_flight))
 
@@ -157,11 +157,11 @@ class Record:
     def log(self, since, request_id, kind):
         entries = []
         for number in range(since, len(self.requests)):
-            seen, request, connection = self.requests[number]
+            seen, request, connection, client = self.requests[number]
             if request_id and request.request_id != request_id or kind and request.kind != kind:
                 continue
             entries.append({
-                "n": number, "time": seen, "connection": connection, "kind": request.kind,
+                "n": number, "time": seen, "connection": connection, "client": client, "kind": request.kind,
                 "method": request.method, "path": request.target, "service": request.service,
                 "operation": request.operation, "request_id": request.request_id,
                 "header_list": request.pairs, "headers": request.headers, **describe_body(request.body)})
@@ -207,6 +207,12 @@ class Connection(asyncio.Protocol):
             self.end_request()
         if self.task:
             self.task.cancel()
+
+    def client(self):
+        """The common name in the client's certificate, if it showed one."""
+        certificate = self.transport.get_extra_info("peercert") or {}
+        return next((value for names in certificate.get("subject", ()) for key, value in names if key == "commonName"),
+                    None)
 
     def data_received(self, data):
         self.buffer += data
@@ -348,7 +354,7 @@ class Handler:
         if control is not None:
             connection.send(200, [("Content-Type", "application/json")], json_bytes(control(request)))
             return
-        self.record.take(request, connection.number)
+        self.record.take(request, connection.number, connection.client())
         if request.kind == "start":
             self.start(connection, request)
         elif request.kind == "cancel":
@@ -638,6 +644,8 @@ def server_tls(options):
     if options.client_ca:
         context.load_verify_locations(options.client_ca)
         context.verify_mode = ssl.CERT_REQUIRED
+    if options.max_tls:
+        context.maximum_version = ssl.TLSVersion["TLSv" + options.max_tls.replace(".", "_")]
     return context
 
 
@@ -665,6 +673,7 @@ def main():
     parser.add_argument("--cert")
     parser.add_argument("--key")
     parser.add_argument("--client-ca")
+    parser.add_argument("--max-tls", choices=["1.2", "1.3"])
     parser.add_argument("--stay", action="store_true", help="do not leave when the standard input ends")
     asyncio.run(serve(parser.parse_args()))
 

@@ -335,7 +335,7 @@ use IPC::Open2 ();
 
 my $program = File::Basename::dirname(__FILE__) . '/../../peers/handler.py';
 
-# Options are its own, without dashes: port, cert, key, client_ca.
+# Options are its own, without dashes: port, cert, key, client_ca, max_tls.
 sub start
 {
 	my ($class, %options) = @_;
