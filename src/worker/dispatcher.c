@@ -209,21 +209,6 @@ nexus_dispatcher_settled(NexusDispatcher *dispatcher, const NexusUuid *id)
 }
 
 void
-nexus_dispatcher_leave_flight(NexusDispatcher *dispatcher, NexusCall *call)
-{
-	call->http = NULL;
-	call->phase = NEXUS_CALL_SETTLING;
-	nexus_dispatcher_add_in_flight(dispatcher, call->queue, -1);
-}
-
-void
-nexus_dispatcher_add_in_flight(NexusDispatcher *dispatcher, NexusEndpointQueue *queue, int change)
-{
-	dispatcher->in_flight += change;
-	nexus_endpoint_queue_add_in_flight(queue, change);
-}
-
-void
 nexus_dispatcher_catalog_changed(NexusDispatcher *dispatcher)
 {
 	dlist_iter	iter;

@@ -37,13 +37,13 @@ extern void nexus_dispatcher_put_back(NexusCall *call);
 /* Leave it to the table until the catalogs change. */
 extern void nexus_dispatcher_hold(NexusDispatcher *dispatcher, NexusCall *call);
 
+/* ---- start_call.c ---- */
+
 /* IN_FLIGHT is over: free its place; the call is SETTLING now. */
 extern void nexus_dispatcher_leave_flight(NexusDispatcher *dispatcher, NexusCall *call);
 
 /* Count a request in flight, of the endpoint and of all. */
 extern void nexus_dispatcher_add_in_flight(NexusDispatcher *dispatcher, NexusEndpointQueue *queue, int change);
-
-/* ---- start_call.c ---- */
 
 /* Give a loaded operation the callback base that is known now, or hold it back. */
 extern void nexus_dispatcher_give_base(NexusDispatcher *dispatcher, NexusCall *call);

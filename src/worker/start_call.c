@@ -20,6 +20,23 @@
 
 #define FAILURE_MAX (64 * 1024) /* of failures of our own making */
 
+/* ---- the count of what is in flight ---- */
+
+void
+nexus_dispatcher_leave_flight(NexusDispatcher *dispatcher, NexusCall *call)
+{
+	call->http = NULL;
+	call->phase = NEXUS_CALL_SETTLING;
+	nexus_dispatcher_add_in_flight(dispatcher, call->queue, -1);
+}
+
+void
+nexus_dispatcher_add_in_flight(NexusDispatcher *dispatcher, NexusEndpointQueue *queue, int change)
+{
+	dispatcher->in_flight += change;
+	nexus_endpoint_queue_add_in_flight(queue, change);
+}
+
 /* ---- callback bases that were not known at schedule ---- */
 
 void
