@@ -9,6 +9,7 @@
 #include "access/xact.h"
 #include "config.h"
 #include "pgstat.h"
+#include "postmaster/bgworker.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
@@ -51,7 +52,7 @@ transaction_abort(const char *activity, MemoryContext context, NexusSqlError *er
 	strlcpy(error->message, edata->message ? edata->message : "", sizeof(error->message));
 	ereport(WARNING,
 			(errcode(edata->sqlerrcode),
-			 errmsg("nexus worker could not %s: %s", activity, error->message),
+			 errmsg("%s could not %s: %s", MyBgworkerEntry->bgw_name, activity, error->message),
 			 edata->detail ? errdetail_log("%s", edata->detail) : 0,
 			 edata->context ? errcontext("%s", edata->context) : 0));
 	FreeErrorData(edata);
@@ -90,6 +91,10 @@ nexus_transaction_is_environment_error(int sqlerrcode)
 	static const char classes[][3] = {"08", "40", "53", "55", "57", "58"};
 	const char *state = unpack_sql_state(sqlerrcode);
 
+	/* the extension is being dropped, or its update is due */
+	if (sqlerrcode == ERRCODE_UNDEFINED_TABLE || sqlerrcode == ERRCODE_UNDEFINED_COLUMN
+		|| sqlerrcode == ERRCODE_INVALID_SCHEMA_NAME)
+		return true;
 	for (size_t i = 0; i < lengthof(classes); i++)
 		if (strncmp(state, classes[i], 2) == 0)
 			return true;

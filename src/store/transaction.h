@@ -26,8 +26,9 @@ extern bool nexus_transaction_run(const char *activity, void (*work) (void *arg)
 								  NexusSqlError *volatile error);
 
 /*
- * Whether trying again later can help: classes 08, 40, 53, 55, 57, 58, as
- * against an error in what was to be written.
+ * Whether trying again later can help: classes 08, 40, 53, 55, 57, 58, and
+ * tables that are not there or not as expected, as against an error in what was
+ * to be written.
  */
 extern bool nexus_transaction_is_environment_error(int sqlerrcode);
 

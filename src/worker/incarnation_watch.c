@@ -6,6 +6,7 @@
 
 #include "worker/incarnation_watch.h"
 
+#include "postmaster/bgworker.h"
 #include "shared/worker_registry.h"
 #include "store/survey.h"
 #include "store/transaction.h"
@@ -22,6 +23,7 @@ pause_if_copy(NexusWorker *worker, bool has_incarnation)
 		ereport(WARNING,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("this database holds operations of another one, so nothing is sent from it"),
+				 errcontext("%s", MyBgworkerEntry->bgw_name),
 				 errdetail("It was restored, or copied from a template; the operations of its origin are left alone."),
 				 errhint("\"Backup, restore and copies\" in the README says how to go on.")));
 	worker->is_paused = is_copy;

@@ -45,11 +45,22 @@ $session->query_safe('COMMIT');
 is(wait_closed($node, $ids[0]), 'succeeded', 'unlocked, it closes');
 is(starts_of($ids[0]), 1, 'with the outcome it had');
 
+# --- a table is not as the module knows it, until ALTER EXTENSION UPDATE
+
+@ids = schedule_hanging(5);
+ok(poll('5 requests', sub { $handler->stats->{in_flight} >= 5 }), '5 requests are on their way');
+my $offset = -s $node->logfile;
+$node->safe_psql('postgres', 'ALTER TABLE nexus.operation RENAME COLUMN result_is_json TO is_json');
+ok(poll('an error', sub { slurp_file($node->logfile, $offset) =~ /could not record outcomes: column .* does not exist/ }), 'outcomes cannot be written');
+$node->safe_psql('postgres', 'ALTER TABLE nexus.operation RENAME COLUMN is_json TO result_is_json');
+is(wait_closed($node, $_), 'succeeded', 'then they are, as they came') for @ids;
+is(scalar(grep { starts_of($_) != 1 } @ids), 0, 'and none was sent again');
+
 # --- the whole table is locked
 
 @ids = schedule_hanging(20);
 ok(poll('20 requests', sub { $handler->stats->{in_flight} >= 20 }), '20 requests are on their way');
-my $offset = -s $node->logfile;
+$offset = -s $node->logfile;
 $session->query_safe('BEGIN; LOCK TABLE nexus.operation IN EXCLUSIVE MODE');
 ok(poll('replies', sub { $handler->stats->{in_flight} == 0 }), 'they are answered');
 ok(poll('the lock time-out', sub { my @times = slurp_file($node->logfile, $offset) =~ /lock timeout/g; @times >= 2 }),
