@@ -254,3 +254,11 @@ nexus_waiters_wake(const NexusUuid *ids, int count)
 			SetLatch(slot->latch);
 	}
 }
+
+void
+nexus_waiters_wake_all(void)
+{
+	for (int i = 0; waiters != NULL && i < waiters->slot_count; i++)
+		if (pg_atomic_read_u32(&waiters->slots[i].is_armed) != 0)
+			SetLatch(waiters->slots[i].latch);
+}

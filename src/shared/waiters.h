@@ -49,4 +49,7 @@ extern bool nexus_waiters_identity(pid_t pid, const NexusUuid *operation_id, Oid
 /* After a commit: wake who waits for one of these operations. */
 extern void nexus_waiters_wake(const NexusUuid *ids, int count);
 
+/* Wake everybody to look again: what some wait for is gone. */
+extern void nexus_waiters_wake_all(void);
+
 #endif							/* NEXUS_SHARED_WAITERS_H */

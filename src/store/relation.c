@@ -67,13 +67,17 @@ Relation
 nexus_relation_open(const char *name, LOCKMODE lockmode)
 {
 	Oid			table = nexus_relation_oid(name);
+	Relation	relation = NULL;
 
-	if (!OidIsValid(table))
+	/* it may go while we wait for its lock */
+	if (OidIsValid(table))
+		relation = try_table_open(table, lockmode);
+	if (relation == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_TABLE),
 				 errmsg("table \"%s.%s\" does not exist", SCHEMA_NAME, name),
 				 errhint("Run CREATE EXTENSION nexus_pg, or ALTER EXTENSION nexus_pg UPDATE.")));
-	return table_open(table, lockmode);
+	return relation;
 }
 
 static void

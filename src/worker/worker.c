@@ -19,6 +19,7 @@
 #include "postmaster/bgworker.h"
 #include "postmaster/interrupt.h"
 #include "shared/stats.h"
+#include "shared/waiters.h"
 #include "shared/worker_registry.h"
 #include "storage/ipc.h"
 #include "storage/procsignal.h"
@@ -155,7 +156,8 @@ leave_if_dropped(NexusWorker *worker)
 		|| worker->operation_table == before)
 		return;
 	ereport(LOG,
-			(errmsg("nexus worker leaves: the extension was dropped")));
+			(errmsg("%s leaves: the extension was dropped", MyBgworkerEntry->bgw_name)));
+	nexus_waiters_wake_all();
 	nexus_stats_clear(worker->database);
 	nexus_local_socket_close(worker->server);
 	if (!OidIsValid(worker->operation_table))

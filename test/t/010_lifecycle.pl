@@ -171,7 +171,14 @@ is(error_of($node, 'ALTER SERVER busy RENAME TO calm'), '55006', 'and so is RENA
 is(error_of($node, "ALTER SERVER busy OPTIONS (SET url 'http://127.0.0.1:2/nexus')"), '', 'but not ALTER');
 is(error_of($node, 'ALTER SERVER free RENAME TO freed'), '', 'an endpoint without operations can be renamed');
 is(error_of($node, 'DROP SERVER freed'), '', 'and dropped');
+my $id = value($node, "SELECT id FROM nexus.operation WHERE endpoint = 'busy'");
+my $sleeper = $node->background_psql('postgres', on_error_stop => 0);
+$sleeper->query_until(qr/calls/, "\\echo calls\nCALL nexus.wait('$id', '0');\n");
+my $sleepers = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'CALL nexus.wait%' AND state = 'active' AND wait_event IS NOT NULL";
+ok($node->poll_query_until('postgres', $sleepers, '1'), 'somebody waits for its operation');
 is(error_of($node, 'DROP EXTENSION nexus_pg CASCADE'), '', 'DROP EXTENSION takes its endpoints along');
+ok($node->poll_query_until('postgres', $sleepers, '0'), 'and wakes who waits for their operations');
+$sleeper->quit;
 create_extension($node);
 
 # --- shutdown
