@@ -273,6 +273,16 @@ apply_try(void *arg)
 	nexus_outcome_apply(try->applied, try->applied_count, &try->last_close_time);
 }
 
+/* A substitute has become a close without having claimed to be the first. */
+static void
+forget_close(NexusGroup *group, const NexusOutcome *outcome)
+{
+	const ClosingEntry *entry = hash_search(group->closing, &outcome->id, HASH_FIND, NULL);
+
+	if (entry != NULL && entry->outcome == outcome)
+		hash_search(group->closing, &outcome->id, HASH_REMOVE, NULL);
+}
+
 static void
 settle(NexusGroup *group, NexusOutcome *outcome)
 {
@@ -282,8 +292,7 @@ settle(NexusGroup *group, NexusOutcome *outcome)
 	group->count--;
 	group->patient -= outcome->is_patient;
 	group->bytes -= outcome->size;
-	if (outcome->kind == NEXUS_OUTCOME_CLOSE)
-		hash_search(group->closing, &outcome->id, HASH_REMOVE, NULL);
+	forget_close(group, outcome);
 	if (outcome->on_settled != NULL)
 		outcome->on_settled(outcome, outcome->arg);
 	while (same != NULL)
