@@ -151,7 +151,7 @@ read_timeout(FunctionCallInfo fcinfo, int argument, const char *name)
 				 errmsg("argument \"%s\" must not be negative", name),
 				 errdetail("It is %s.",
 						   DatumGetCString(DirectFunctionCall1(interval_out, PG_GETARG_DATUM(argument)))),
-				 errhint("Zero and NULL mean no limit.")));
+				 errhint("Zero means no limit.")));
 	return Min(microseconds, TIMEOUT_MAX_US);
 }
 
