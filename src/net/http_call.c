@@ -145,6 +145,11 @@ put_tls(NexusHttpCall *call, char **end, const NexusHttpTls *tls)
 	call->tls.key_file = put_string(end, tls->key_file);
 	call->tls.key_password = put_string(end, tls->key_password);
 	call->tls.min_protocol_version = put_string(end, tls->min_protocol_version);
+	call->tls_identity = put_string(end, tls->key_file);
+	if (tls->key_file == NULL || tls->key_password == NULL)
+		return;
+	(*end)[-1] = '\n';
+	(void) put_string(end, tls->key_password);
 }
 
 static void
@@ -169,6 +174,7 @@ nexus_http_call_copy(NexusHttpCall *call, const NexusHttpRequest *request)
 	string_size(request->password) + string_size(tls->ca_file) +
 	string_size(tls->cert_file) + string_size(tls->key_file) +
 	string_size(tls->key_password) + string_size(tls->min_protocol_version) +
+	string_size(tls->key_file) + string_size(tls->key_password) +
 	headers_size(request->shared_headers) + headers_size(request->headers);
 	bool		has_content_type;
 	char	   *end;
@@ -310,6 +316,14 @@ set_rare(NexusHttpCall *call)
 		call->has_own_options = true;
 		NEXUS_SET_OPTION(ok, call->easy, strings[i].option, strings[i].value);
 	}
+
+	/*
+	 * libcurl tells kept connections apart by the certificate, not by its
+	 * key. It compares this, too, and does nothing else with it; one without
+	 * the option has to do without.
+	 */
+	if (call->tls_identity != NULL)
+		(void) curl_easy_setopt(call->easy, CURLOPT_TLSAUTH_PASSWORD, call->tls_identity);
 
 	/* Own certificates are trusted instead of the system's, not beside them. */
 	if (tls->ca_file != NULL)

@@ -53,6 +53,7 @@ struct NexusHttpCall
 	char	   *username;
 	char	   *password;
 	NexusHttpTls tls;
+	char	   *tls_identity;	/* key file and password, NULL without a key */
 	NexusText	body;
 	bool		allow_link_local;
 	bool		has_own_options;	/* libcurl's defaults are overwritten */

@@ -127,9 +127,8 @@ succeeds('strict', 'with that of the server');
 is(client_of($strict), 'of-server', 'the handler has seen it');
 create_endpoint($node, 'unknown', $strict, sslrootcert => $trust, sslcert => file('unknown.crt'), sslkey => file('unknown.key'));
 is_refused('unknown', $strict, qr/alert|certificate|reset|SSL|empty reply/i, 'one that the handler does not accept');
-my $third = tls_handler('handler', client_ca => $trust);	# kept connections are known by the certificate's name
-create_endpoint($node, 'mismatched', $third, sslrootcert => $trust, sslcert => file('of-server.crt'), sslkey => file('unknown.key'));
-is_refused('mismatched', $third, qr/key/i, 'with the key of another');
+create_endpoint($node, 'mismatched', $strict, sslrootcert => $trust, sslcert => file('of-server.crt'), sslkey => file('unknown.key'));
+is_refused('mismatched', $strict, qr/key/i, 'with the key of another, though a connection is there');
 
 value($node, 'CREATE ROLE alice LOGIN; GRANT USAGE ON FOREIGN SERVER strict TO alice; CREATE USER MAPPING FOR alice SERVER strict '
 	. 'OPTIONS (' . join(', ', 'sslcert ' . quote(file('of-mapping.crt')), 'sslkey ' . quote(file('of-mapping.key'))) . ')');
@@ -137,20 +136,22 @@ succeeds('strict', "with that of the role's mapping", 'alice');
 is(client_of($strict), 'of-mapping', "it comes before the server's");
 succeeds('strict', 'others');
 is(client_of($strict), 'of-server', "go on with the server's");
+my %connections = map { $_->{connection} => 1 } grep { $_->{client} eq 'of-server' } $strict->log;
+is(scalar(keys %connections), 1, 'on the connection of before');
 
 # --- a key that is locked
 
-create_endpoint($node, 'locked', $third, sslrootcert => $trust);
+create_endpoint($node, 'locked', $strict, sslrootcert => $trust);
 value($node, 'CREATE USER MAPPING FOR PUBLIC SERVER locked OPTIONS (sslcert ' . quote(file('of-mapping.crt'))
 	. ', sslkey ' . quote(file('locked.key')) . ')');
-$waiting = is_refused('locked', $third, qr/key/i, 'a locked key without a password');
+$waiting = is_refused('locked', $strict, qr/key/i, 'a locked key without a password');
 value($node, q{ALTER USER MAPPING FOR PUBLIC SERVER locked OPTIONS (ADD sslpassword 'wrong')});
-is_refused('locked', $third, qr/key/i, 'a wrong password');
+is_refused('locked', $strict, qr/key/i, 'a wrong password');
 value($node, "ALTER USER MAPPING FOR PUBLIC SERVER locked OPTIONS (SET sslpassword '$PASSWORD')");
 is(wait_closed($node, $waiting), 'succeeded', 'with sslpassword it goes on');
-is(client_of($third), 'of-mapping', 'under that name');
+is(client_of($strict), 'of-mapping', 'under that name');
 unlike(slurp_file($node->logfile), qr/$PASSWORD(?!')/, 'the password is not in the log');
 
-$_->stop for $handler, $elsewhere, $dated, $strict, $third;
+$_->stop for $handler, $elsewhere, $dated, $strict;
 $node->stop;
 done_testing();
