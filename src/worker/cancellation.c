@@ -332,6 +332,9 @@ nexus_cancellations_start_due(NexusCancellations *cancellations)
 			continue;
 		if (due > now)
 			cancellations->next = Min(cancellations->next, due);
+		else if (!is_loaded(cancel) && is_sendable(cancel, now))
+			cancellations->next = now;	/* beyond the batch, or the catalogs
+										 * changed: read it */
 		else
 			cancellations->has_due = true;	/* looked at each turn: no time of
 											 * its own */

@@ -187,6 +187,23 @@ ok($node->poll_query_until('postgres', 'SELECT count(*) FROM nexus.request', '0'
 is(history_of($node, $id), 'Scheduled Started Terminated', 'and leaves no trace');
 is(scalar(cancels_of($id)), 0, 'nor a request');
 
+# --- more than one batch, most of them of no use any more
+
+create_endpoint($node, 'pausing', $handler);
+value($node, q{SELECT count(nexus.schedule('pausing', 'hello', 'async', '{"after": null}')) FROM generate_series(1, 620)});
+my $pending = "SELECT count(*) FROM nexus.pending_operations WHERE endpoint = 'pausing'";
+ok($node->poll_query_until('postgres', "$pending AND state = 'started'", '620'), '620 are started');
+$node->safe_psql('postgres', "ALTER SERVER pausing OPTIONS (ADD enabled 'false')");
+my $all = "FROM (SELECT id FROM nexus.pending_operations WHERE endpoint = 'pausing' ORDER BY id";
+value($node, "SELECT count(nexus.cancel(id)) $all) o");
+ok($node->poll_query_until('postgres', "$pending AND cancellation_state = 'scheduled'", '620'), 'their cancel requests wait');
+value($node, "SELECT count(nexus.terminate(id)) $all LIMIT 600) o");
+ok($node->poll_query_until('postgres', $pending, '20'), '600 are closed meanwhile');
+my $start = time();
+$node->safe_psql('postgres', "ALTER SERVER pausing OPTIONS (SET enabled 'true')");
+ok($node->poll_query_until('postgres', "$pending AND cancellation_state = 'succeeded'", '20'), 'the others are canceled');
+cmp_ok(time() - $start, '<', 20, 'and not only when something else wakes the worker');
+
 # --- who may
 
 $node->safe_psql('postgres', 'CREATE ROLE mallory LOGIN');
