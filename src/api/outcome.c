@@ -114,7 +114,7 @@ nexus_outcome_take(const NexusOperationRow *row)
 			break;
 		case NEXUS_STATE_CANCELED:
 			raise_outcome(row, NEXUS_ERRCODE_CANCELED, "was canceled", describe_cause(row),
-						  "nexus.operation_history shows who asked for it.");
+						  "nexus.operation_history shows who asked for it, if anybody here did.");
 			break;
 		case NEXUS_STATE_TIMED_OUT:
 			raise_outcome(row, NEXUS_ERRCODE_TIMED_OUT, "timed out", describe_timeout(row),
