@@ -24,6 +24,7 @@
 
 /* Holds a head of NEXUS_REQUEST_HEAD_MAX and what is made of it. */
 #define CONNECTION_MEMORY (32 * 1024)
+#define LOG_INTERVAL_MS 1000	/* between messages of libmicrohttpd */
 #define LOG_MAX 512
 /* The longest message that a frame can bring, each byte of it escaped. */
 #define FAILURE_MAX (8 * NEXUS_FRAME_OVERHEAD)
@@ -325,13 +326,19 @@ keep_escapes(void *arg, struct MHD_Connection *mhd, char *text)
 	return strlen(text);
 }
 
+/* Mostly clients that went away: no trouble of ours, so one a second is told as news. */
 static void
 on_log(void *arg, const char *format, va_list args)
 {
+	static int64_t told_ms = INT64_MIN;
 	char		text[LOG_MAX];
 
+	if (told_ms != INT64_MIN && nexus_loop_now() < told_ms + LOG_INTERVAL_MS)
+		return;
+	told_ms = nexus_loop_now();
 	(void) vsnprintf(text, sizeof(text), format, args);
-	nexus_control_pipe_complain("listener: %s", text);
+	text[strcspn(text, "\r\n")] = '\0';
+	nexus_control_pipe_log(false, "listener: %s", text);
 }
 
 static void

@@ -38,7 +38,7 @@ typedef struct NexusListenerFigures
 extern bool nexus_control_format_figures(NexusBuffer *out, const NexusListenerFigures *figures);
 extern bool nexus_control_parse_figures(NexusText line, NexusListenerFigures *figures);
 
-/* Up: "log warning text" or "log info text". */
+/* Up: "log warning text", or "log info text" for those who debug. */
 extern bool nexus_control_format_log(NexusBuffer *out, bool is_warning, NexusText message);
 extern bool nexus_control_parse_log(NexusText line, bool *is_warning, NexusText *message);
 

@@ -143,7 +143,7 @@ log_line(bool is_warning, NexusText message)
 	for (size_t i = 0; i < len; i++)
 		text[i] = message.data[i] >= ' ' && message.data[i] <= '~' ? message.data[i] : '?';
 	text[len] = '\0';
-	ereport(is_warning ? WARNING : LOG,
+	ereport(is_warning ? WARNING : DEBUG1,
 			(errmsg("nexus_listener: %s", text)));
 }
 
