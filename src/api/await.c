@@ -5,7 +5,7 @@
 #include "postgres.h"
 
 #include "api/arguments.h"
-#include "api/outcome.h"
+#include "api/verdict.h"
 #include "api/waiting.h"
 #include "executor/spi.h"
 #include "fmgr.h"
@@ -53,7 +53,7 @@ nexus_await(PG_FUNCTION_ARGS)
 	if (PG_ARGISNULL(0))
 		PG_RETURN_NULL();
 	nexus_arguments_read_id(fcinfo, 0, &id);
-	result = nexus_outcome_take(await_row(&id, deadline));
+	result = nexus_verdict_take(await_row(&id, deadline));
 	if (result == (Datum) 0)
 		PG_RETURN_NULL();
 	PG_RETURN_DATUM(result);
@@ -119,7 +119,7 @@ nexus_wait(PG_FUNCTION_ARGS)
 		if (!nexus_state_is_closed(row->state))
 			nexus_waiting_raise_timeout(row);
 	}
-	PG_RETURN_DATUM(make_wait_result(fcinfo, nexus_outcome_take(await_row(&id, deadline))));
+	PG_RETURN_DATUM(make_wait_result(fcinfo, nexus_verdict_take(await_row(&id, deadline))));
 }
 
 /* The operations of an array without its NULLs, each seen by the user and not its own; number read. */
@@ -157,7 +157,7 @@ put_outcome(ReturnSetInfo *out, Datum id, bool is_null)
 		values[0] = id;
 		values[1] = CStringGetTextDatum(nexus_state_name(row->state));
 		if (row->state == NEXUS_STATE_SUCCEEDED && row->result_is_json)
-			values[2] = nexus_outcome_result(row);
+			values[2] = nexus_verdict_result(row);
 		values[3] = row->failure;
 		for (int i = 0; i < AWAIT_ALL_COLUMNS; i++)
 			nulls[i] = values[i] == (Datum) 0;
@@ -212,7 +212,7 @@ nexus_result(PG_FUNCTION_ARGS)
 	nexus_arguments_read_id(fcinfo, 0, &id);
 	row = nexus_waiting_read(&id);
 	if (row->state == NEXUS_STATE_SUCCEEDED)
-		result = nexus_outcome_result(row);
+		result = nexus_verdict_result(row);
 	if (result == (Datum) 0)
 		PG_RETURN_NULL();
 	PG_RETURN_DATUM(result);

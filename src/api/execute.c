@@ -9,7 +9,7 @@
 #include "postgres.h"
 
 #include "api/arguments.h"
-#include "api/outcome.h"
+#include "api/verdict.h"
 #include "api/waiting.h"
 #include "api/worker_call.h"
 #include "errcodes.h"
@@ -149,7 +149,7 @@ nexus_execute(PG_FUNCTION_ARGS)
 	row = nexus_waiting_read(&operation.id);
 	if (!nexus_state_is_closed(row->state))
 		nexus_waiting_raise_timeout(row);
-	result = nexus_outcome_take(row);
+	result = nexus_verdict_take(row);
 	if (result == (Datum) 0)
 		PG_RETURN_NULL();
 	PG_RETURN_DATUM(result);

@@ -7,7 +7,7 @@
  */
 #include "postgres.h"
 
-#include "api/outcome.h"
+#include "api/verdict.h"
 #include "api/waiting.h"
 #include "errcodes.h"
 #include "miscadmin.h"
@@ -119,8 +119,8 @@ nexus_waiting_raise_timeout(const NexusOperationRow *row)
 			(errcode(NEXUS_ERRCODE_AWAIT_TIMED_OUT),
 			 errmsg("awaiting operation \"%s\" of service \"%s\" at endpoint \"%s\" timed out",
 					row->operation, row->service, row->endpoint),
-			 errdetail_internal("%s", nexus_outcome_detail(row, true)),
-			 errdetail_log("%s", nexus_outcome_detail(row, false)),
+			 errdetail_internal("%s", nexus_verdict_detail(row, true)),
+			 errdetail_log("%s", nexus_verdict_detail(row, false)),
 			 errhint("The operation goes on: await it again with nexus.await('%s'). "
 					 "What it waits for is in nexus.pending_operations.", text)));
 }

@@ -1,10 +1,10 @@
 /*
- * outcome.c
+ * verdict.c
  *	  Turn the row of a closed operation into a value or an error.
  */
 #include "postgres.h"
 
-#include "api/outcome.h"
+#include "api/verdict.h"
 #include "errcodes.h"
 #include "lib/stringinfo.h"
 #include "mb/pg_wchar.h"
@@ -26,7 +26,7 @@ append_member(StringInfo json, const char *name, const char *value)
 }
 
 const char *
-nexus_outcome_detail(const NexusOperationRow *row, bool with_failure)
+nexus_verdict_detail(const NexusOperationRow *row, bool with_failure)
 {
 	StringInfoData json;
 	char		id[NEXUS_UUID_TEXT_LEN + 1];
@@ -80,13 +80,13 @@ raise_outcome(const NexusOperationRow *row, int code, const char *what, const ch
 			(errcode(code),
 			 errmsg("operation \"%s\" of service \"%s\" at endpoint \"%s\" %s%s",
 					row->operation, row->service, row->endpoint, what, why),
-			 errdetail_internal("%s", nexus_outcome_detail(row, true)),
-			 errdetail_log("%s", nexus_outcome_detail(row, false)),
+			 errdetail_internal("%s", nexus_verdict_detail(row, true)),
+			 errdetail_log("%s", nexus_verdict_detail(row, false)),
 			 errhint("%s", hint)));
 }
 
 Datum
-nexus_outcome_result(const NexusOperationRow *row)
+nexus_verdict_result(const NexusOperationRow *row)
 {
 	char	   *text;
 
@@ -102,12 +102,12 @@ nexus_outcome_result(const NexusOperationRow *row)
 }
 
 Datum
-nexus_outcome_take(const NexusOperationRow *row)
+nexus_verdict_take(const NexusOperationRow *row)
 {
 	switch (row->state)
 	{
 		case NEXUS_STATE_SUCCEEDED:
-			return nexus_outcome_result(row);
+			return nexus_verdict_result(row);
 		case NEXUS_STATE_FAILED:
 			raise_outcome(row, NEXUS_ERRCODE_FAILED, "failed", describe_cause(row),
 						  "The failure is in DETAIL and in nexus.operations.");
