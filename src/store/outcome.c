@@ -83,12 +83,19 @@ apply_inserts(NexusOutcome *const *outcomes, int count)
 		}
 }
 
-/* Mark as applied what a statement returned; column 1 is the id. */
+/*
+ * Run an UPDATE of a list and mark as applied what it returned, of which column
+ * 1 is the id.  The list is in the order of ids afterwards.
+ */
 static void
-mark_returned(NexusOutcome **sorted, int count, void (*note) (NexusOutcome *outcome, const NexusResultRow *row))
+update_and_mark(SPIPlanPtr plan, NexusOutcomeArrays *arrays, NexusOutcome **list, int count,
+				void (*note) (NexusOutcome *outcome, const NexusResultRow *row))
 {
-	SPITupleTable *table = SPI_tuptable;
+	SPITupleTable *table;
 
+	nexus_transaction_execute(plan, nexus_outcome_arrays_values(arrays), NULL, SPI_OK_UPDATE_RETURNING);
+	qsort(list, count, sizeof(NexusOutcome *), compare_ids);
+	table = SPI_tuptable;
 	for (uint64 i = 0; i < table->numvals; i++)
 	{
 		NexusResultRow row = {table->vals[i], table->tupdesc};
@@ -96,9 +103,42 @@ mark_returned(NexusOutcome **sorted, int count, void (*note) (NexusOutcome *outc
 		NexusUuid	id;
 
 		nexus_result_uuid(&row, 1, &id);
-		outcome = find_by_id(sorted, count, &id);
+		outcome = find_by_id(list, count, &id);
 		outcome->disposition = NEXUS_DISPOSITION_APPLIED;
 		note(outcome, &row);
+	}
+	SPI_freetuptable(table);
+}
+
+#define ROWS_OF_IDS "SELECT o.id FROM nexus.operation o WHERE o.id OPERATOR(pg_catalog.=) ANY ($1) "
+
+/*
+ * Give a disposition to the outcomes whose rows are there, or those of them that nobody has
+ * locked.  The list is in the order of ids afterwards.
+ */
+static void
+mark_rows(NexusOutcome **list, int count, bool unlocked_only, NexusDisposition disposition)
+{
+	static SPIPlanPtr present = NULL;
+	static SPIPlanPtr unlocked = NULL;
+	static const Oid types[] = {UUIDARRAYOID};
+	NexusOutcomeArrays *arrays = nexus_outcome_arrays_create(list, count, lengthof(types));
+	SPITupleTable *table;
+
+	nexus_transaction_plan(&present, ROWS_OF_IDS, lengthof(types), types);
+	nexus_transaction_plan(&unlocked, ROWS_OF_IDS "FOR UPDATE SKIP LOCKED", lengthof(types), types);
+	nexus_outcome_arrays_id(arrays, 0);
+	nexus_transaction_execute(unlocked_only ? unlocked : present, nexus_outcome_arrays_values(arrays), NULL,
+							  SPI_OK_SELECT);
+	qsort(list, count, sizeof(NexusOutcome *), compare_ids);
+	table = SPI_tuptable;
+	for (uint64 i = 0; i < table->numvals; i++)
+	{
+		NexusResultRow row = {table->vals[i], table->tupdesc};
+		NexusUuid	id;
+
+		nexus_result_uuid(&row, 1, &id);
+		mark_all(list, count, &id, disposition);
 	}
 	SPI_freetuptable(table);
 }
@@ -149,9 +189,7 @@ apply_progress(NexusOutcome *const *outcomes, int count)
 	NEXUS_OUTCOME_JSONB(arrays, 7, failure);
 	NEXUS_OUTCOME_TIME(arrays, 8, deadline);
 	NEXUS_OUTCOME_JSONB(arrays, 9, links);
-	nexus_transaction_execute(plan, nexus_outcome_arrays_values(arrays), NULL, SPI_OK_UPDATE_RETURNING);
-	qsort(list, n, sizeof(NexusOutcome *), compare_ids);
-	mark_returned(list, n, note_cancel_due);
+	update_and_mark(plan, arrays, list, n, note_cancel_due);
 }
 
 static void
@@ -201,43 +239,21 @@ apply_close(NexusOutcome **list, int n)
 	NEXUS_OUTCOME_JSONB(arrays, 10, failure);
 	NEXUS_OUTCOME_JSONB(arrays, 11, links);
 	NEXUS_OUTCOME_TIME(arrays, 12, handler_close_time);
-	nexus_transaction_execute(plan, nexus_outcome_arrays_values(arrays), NULL, SPI_OK_UPDATE_RETURNING);
-	qsort(list, n, sizeof(NexusOutcome *), compare_ids);
-	mark_returned(list, n, note_closed);
+	update_and_mark(plan, arrays, list, n, note_closed);
 }
 
 /* Of the outcomes that no row took: is the operation closed, or is there none? */
 static void
 tell_closed_from_missing(NexusOutcome **list, int n)
 {
-	static SPIPlanPtr plan = NULL;
-	static const Oid types[] = {UUIDARRAYOID};
 	NexusOutcome **open = palloc(sizeof(NexusOutcome *) * (n + 1));
-	NexusOutcomeArrays *arrays;
-	SPITupleTable *table;
 	int			left = 0;
 
 	for (int i = 0; i < n; i++)
 		if (list[i]->disposition == NEXUS_DISPOSITION_MISSING)
 			open[left++] = list[i];
-	if (left == 0)
-		return;
-	nexus_transaction_plan(&plan, "SELECT o.id FROM nexus.operation o WHERE o.id OPERATOR(pg_catalog.=) ANY ($1)",
-						   lengthof(types), types);
-	arrays = nexus_outcome_arrays_create(open, left, lengthof(types));
-	nexus_outcome_arrays_id(arrays, 0);
-	nexus_transaction_execute(plan, nexus_outcome_arrays_values(arrays), NULL, SPI_OK_SELECT);
-	qsort(open, left, sizeof(NexusOutcome *), compare_ids);
-	table = SPI_tuptable;
-	for (uint64 i = 0; i < table->numvals; i++)
-	{
-		NexusResultRow row = {table->vals[i], table->tupdesc};
-		NexusUuid	id;
-
-		nexus_result_uuid(&row, 1, &id);
-		find_by_id(open, left, &id)->disposition = NEXUS_DISPOSITION_CLOSED_BEFORE;
-	}
-	SPI_freetuptable(table);
+	if (left > 0)
+		mark_rows(open, left, false, NEXUS_DISPOSITION_CLOSED_BEFORE);
 }
 
 static void
@@ -299,9 +315,7 @@ apply_cancellations(NexusOutcome *const *outcomes, int count)
 	NEXUS_OUTCOME_TIME(arrays, 6, cancellation_complete_time);
 	NEXUS_OUTCOME_TIME(arrays, 7, cancellation_next_time);
 	NEXUS_OUTCOME_JSONB(arrays, 8, cancellation_failure);
-	nexus_transaction_execute(plan, nexus_outcome_arrays_values(arrays), NULL, SPI_OK_UPDATE_RETURNING);
-	qsort(list, n, sizeof(NexusOutcome *), compare_ids);
-	mark_returned(list, n, note_cancel_due);
+	update_and_mark(plan, arrays, list, n, note_cancel_due);
 }
 
 static void
@@ -348,45 +362,18 @@ nexus_outcome_apply(NexusOutcome *const *outcomes, int count, TimestampTz *last_
 void
 nexus_outcome_probe_locks(NexusOutcome *const *outcomes, int count, bool *is_free)
 {
-	static SPIPlanPtr locked = NULL;
-	static SPIPlanPtr present = NULL;
-	static const Oid types[] = {UUIDARRAYOID};
 	NexusOutcome **list = palloc(sizeof(NexusOutcome *) * (count + 1));
-	NexusOutcomeArrays *arrays;
-	SPIPlanPtr	plans[2];
 
-	nexus_transaction_plan(&present, "SELECT o.id FROM nexus.operation o WHERE o.id OPERATOR(pg_catalog.=) ANY ($1)",
-						   lengthof(types), types);
-	nexus_transaction_plan(&locked, "SELECT o.id FROM nexus.operation o WHERE o.id OPERATOR(pg_catalog.=) ANY ($1) "
-						   "FOR UPDATE SKIP LOCKED", lengthof(types), types);
 	memcpy(list, outcomes, sizeof(NexusOutcome *) * count);
-	arrays = nexus_outcome_arrays_create(list, count, lengthof(types));
-	nexus_outcome_arrays_id(arrays, 0);
-	qsort(list, count, sizeof(NexusOutcome *), compare_ids);
-
-	/*
-	 * a row that is not there is free, one that is there and was skipped is
-	 * not
-	 */
-	plans[0] = present;
-	plans[1] = locked;
 	for (int i = 0; i < count; i++)
 		outcomes[i]->disposition = NEXUS_DISPOSITION_APPLIED;
-	for (int pass = 0; pass < 2; pass++)
-	{
-		SPITupleTable *table;
 
-		nexus_transaction_execute(plans[pass], nexus_outcome_arrays_values(arrays), NULL, SPI_OK_SELECT);
-		table = SPI_tuptable;
-		for (uint64 i = 0; i < table->numvals; i++)
-		{
-			NexusResultRow row = {table->vals[i], table->tupdesc};
-			NexusUuid	id;
-
-			nexus_result_uuid(&row, 1, &id);
-			mark_all(list, count, &id, pass == 0 ? NEXUS_DISPOSITION_MISSING : NEXUS_DISPOSITION_APPLIED);
-		}
-	}
+	/*
+	 * a row that is not there is free; one that is there and is skipped is
+	 * not
+	 */
+	mark_rows(list, count, false, NEXUS_DISPOSITION_MISSING);
+	mark_rows(list, count, true, NEXUS_DISPOSITION_APPLIED);
 	for (int i = 0; i < count; i++)
 		is_free[i] = outcomes[i]->disposition == NEXUS_DISPOSITION_APPLIED;
 }
