@@ -73,8 +73,12 @@ is(state_of($node, $late), 'timed_out', 'and changes nothing');
 
 my $before = $handler->stats->{starts};
 my $id = value($node, q{BEGIN;
-	SELECT nexus.schedule('hello', 'scripted', 'echo', schedule_to_close_timeout => '50ms') FROM pg_sleep(0);
-	DO $$ BEGIN PERFORM pg_sleep(0.1); END $$;
+	SELECT nexus.schedule('hello', 'scripted', 'echo', schedule_to_close_timeout => '50ms');
+	DO $$ BEGIN
+		WHILE clock_timestamp() <= (SELECT max(deadline) FROM nexus.operation WHERE close_time IS NULL) LOOP
+			PERFORM pg_sleep(0.01);
+		END LOOP;
+	END $$;
 	COMMIT;});
 timed_out($id, 'used up by its own transaction', 'SCHEDULE_TO_CLOSE', 'scheduled_time', 0.05);
 is($handler->stats->{starts}, $before, 'nothing was sent');
