@@ -57,10 +57,24 @@ SELECT pg_temp.with($$start_to_close_timeout => '1 day -25 hours'$$);
 SELECT pg_temp.with($$schedule_to_start_timeout => '-1s'$$);
 SELECT pg_temp.with($$schedule_to_start_timeout => '1s'$$);
 SELECT pg_temp.with($$schedule_to_start_timeout => '0'$$);
+SELECT nexus.schedule('regress_off', 'hello', 'timeouts', start_to_close_timeout => '200 years') AS id \gset
+SELECT start_to_close_timeout FROM nexus.operations WHERE id = :'id';
+-- No part takes longer than the whole, and what the endpoint allows at most holds where nothing is said
 SELECT nexus.schedule('regress_off', 'hello', 'timeouts', schedule_to_close_timeout => '2 months 36 hours',
-    start_to_close_timeout => '200 years') AS id \gset
-SELECT schedule_to_close_timeout, start_to_close_timeout FROM nexus.operations WHERE id = :'id';
+    schedule_to_start_timeout => '3 months', start_to_close_timeout => '1 hour') AS id \gset
+SELECT schedule_to_close_timeout, schedule_to_start_timeout, start_to_close_timeout FROM nexus.operations
+    WHERE id = :'id';
 SELECT deadline - scheduled_time FROM nexus.pending_operations WHERE id = :'id';
+ALTER SERVER regress_off OPTIONS (ADD max_schedule_to_close_timeout '2h');
+SELECT nexus.schedule('regress_off', 'hello', 'timeouts', schedule_to_start_timeout => '3h',
+    start_to_close_timeout => '1h') AS id \gset
+SELECT schedule_to_close_timeout, schedule_to_start_timeout, start_to_close_timeout FROM nexus.operations
+    WHERE id = :'id';
+SELECT nexus.schedule('regress_off', 'hello', 'timeouts', schedule_to_close_timeout => '3h') AS id,
+    nexus.schedule('regress_off', 'hello', 'timeouts', schedule_to_close_timeout => '1h') AS shorter \gset
+SELECT schedule_to_close_timeout, schedule_to_start_timeout FROM nexus.operations WHERE id IN (:'id', :'shorter')
+    ORDER BY 1;
+ALTER SERVER regress_off OPTIONS (DROP max_schedule_to_close_timeout);
 SELECT nexus.schedule('regress_off', 'hello', 'timeouts', schedule_to_close_timeout => '0') AS id \gset
 SELECT schedule_to_close_timeout IS NULL FROM nexus.operations WHERE id = :'id';
 SELECT deadline IS NULL FROM nexus.pending_operations WHERE id = :'id';

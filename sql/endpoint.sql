@@ -41,9 +41,8 @@ SELECT pg_temp.server('url ''http://127.0.0.1/'', nosuch ''1''');
 SELECT pg_temp.server('url ''http://127.0.0.1/'', bearer_token ''geheim''');
 SELECT pg_temp.server('url ''http://127.0.0.1/'', "URL" ''http://127.0.0.1/''');
 SELECT pg_temp.server(format('url %L, %I %L', 'http://127.0.0.1/', later, '1'))
-  FROM unnest(ARRAY['max_requests_per_second', 'breaker_failures', 'breaker_open_interval',
-                    'max_schedule_to_close_timeout', 'retention', 'temporal_url', 'temporal_endpoint',
-                    'temporal_namespace', 'temporal_task_queue', 'temporal_ui_url']) later;
+  FROM unnest(ARRAY['temporal_url', 'temporal_endpoint', 'temporal_namespace', 'temporal_task_queue',
+                    'temporal_ui_url']) later;
 
 -- url
 SELECT url, pg_temp.server(format('url %L', url))
@@ -67,6 +66,11 @@ SELECT name, value, pg_temp.server(format('url %L, %I %L', 'http://127.0.0.1/', 
                ('retry_max_interval', ARRAY['1s', '30 days', '1 month', '999ms', '31 days', 'x']),
                ('retry_backoff_coefficient', ARRAY['1', '1.5', '1e2', '0.99', '100.1', 'nan', '-2', '', '2x']),
                ('max_in_flight', ARRAY['1', '10000', '0', '10001', '-1', '1.5', '', '99999999999999999999']),
+               ('max_requests_per_second', ARRAY['100', '0.5', '1e6', '0', '-1', '1000001', 'inf', '', '5/s']),
+               ('breaker_failures', ARRAY['0', '1', '1000000', '-1', '1000001', '2.5', 'never']),
+               ('breaker_open_interval', ARRAY['1ms', '1h', '0', '31 days', 'x']),
+               ('max_schedule_to_close_timeout', ARRAY['1ms', '36500 days', '0', '-1s', '36501 days', 'x']),
+               ('retention', ARRAY['0', '1h', '36500 days', '-1s', '36501 days', 'x']),
                ('enabled', ARRAY['true', 'off', '1', 'maybe', '']),
                ('ssl_min_protocol_version', ARRAY['TLSv1.2', 'TLSv1.3', 'TLSv1', 'TLSv1.1', 'SSLv3', '']),
                ('sslrootcert', ARRAY['/etc/ca.pem', 'ca.pem', '']),

@@ -195,8 +195,8 @@ read_options(FunctionCallInfo fcinfo, int shift, NexusNewOperation *operation)
 {
 	operation->schedule_to_close_timeout =
 		read_timeout(fcinfo, ARG_SCHEDULE_TO_CLOSE_TIMEOUT + shift, "schedule_to_close_timeout");
-	if (read_timeout(fcinfo, ARG_SCHEDULE_TO_START_TIMEOUT + shift, "schedule_to_start_timeout") != 0)
-		raise_not_supported("schedule_to_start_timeout", NULL);
+	operation->schedule_to_start_timeout =
+		read_timeout(fcinfo, ARG_SCHEDULE_TO_START_TIMEOUT + shift, "schedule_to_start_timeout");
 	operation->start_to_close_timeout =
 		read_timeout(fcinfo, ARG_START_TO_CLOSE_TIMEOUT + shift, "start_to_close_timeout");
 	operation->cancellation_type =
@@ -225,6 +225,25 @@ make_callback_base(const NexusEndpoint *endpoint)
 	return base;
 }
 
+static int64
+earlier(int64 timeout, int64 limit)
+{
+	return limit != 0 && (timeout == 0 || timeout > limit) ? limit : timeout;
+}
+
+/* The endpoint's longest time is that of all, and no part takes longer than the whole. */
+static void
+trim_timeouts(const NexusEndpoint *endpoint, NexusNewOperation *operation)
+{
+	int64		whole = earlier(operation->schedule_to_close_timeout, endpoint->max_schedule_to_close_us);
+
+	operation->schedule_to_close_timeout = whole;
+	if (operation->schedule_to_start_timeout != 0)
+		operation->schedule_to_start_timeout = earlier(operation->schedule_to_start_timeout, whole);
+	if (operation->start_to_close_timeout != 0)
+		operation->start_to_close_timeout = earlier(operation->start_to_close_timeout, whole);
+}
+
 static void
 read_endpoint(NexusNewOperation *operation)
 {
@@ -233,6 +252,7 @@ read_endpoint(NexusNewOperation *operation)
 	operation->owner = GetUserId();
 	nexus_endpoint_check_usage(endpoint, operation->owner);
 	operation->callback_base = make_callback_base(endpoint);
+	trim_timeouts(endpoint, operation);
 	nexus_endpoint_free(endpoint);
 }
 

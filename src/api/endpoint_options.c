@@ -26,6 +26,8 @@
 #define MS_PER_DAY INT64CONST(86400000)
 #define MAX_IN_FLIGHT_LIMIT 10000
 #define BACKOFF_COEFFICIENT_LIMIT 100.0
+#define BREAKER_FAILURES_LIMIT 1000000
+#define REQUESTS_PER_SECOND_LIMIT 1000000.0
 
 /* Where only the host of a callback URL counts, any port will do. */
 #define SOME_PORT 1
@@ -34,7 +36,9 @@ typedef struct OptionRule
 {
 	const char *name;
 	Oid			catalog;		/* of the objects that have this option */
-	void		(*check) (const char *name, const char *value);
+	void		(*check) (const struct OptionRule *rule, const char *value);
+	double		min;			/* of numbers, and of intervals in ms */
+	double		max;
 } OptionRule;
 
 PG_FUNCTION_INFO_V1(nexus_validate_options);
@@ -69,118 +73,105 @@ raise_bad_url(const char *name, const NexusError *error)
 }
 
 static void
-check_url(const char *name, const char *value)
+check_url(const OptionRule *rule, const char *value)
 {
 	NexusError	error = {0};
 
 	if (!nexus_url_check_base(nexus_text_of(value), &error))
-		raise_bad_url(name, &error);
+		raise_bad_url(rule->name, &error);
 }
 
 static void
-check_callback_url(const char *name, const char *value)
+check_callback_url(const OptionRule *rule, const char *value)
 {
 	NexusError	error = {0};
 
 	if (!nexus_config_check_callback_url(value, &error))
-		raise_bad_url(name, &error);
+		raise_bad_url(rule->name, &error);
 }
 
-/* An interval from 1 ms to a number of days. */
 static void
-check_interval(const char *name, const char *value, int max_days)
+check_interval(const OptionRule *rule, const char *value)
 {
-	const char *unit = max_days == 1 ? "day" : "days";
 	int64		ms;
 
-	if (!nexus_endpoint_parse_interval(value, &ms) || ms < 1 || ms > max_days * MS_PER_DAY)
-		raise_bad_value(name, value,
-						psprintf("It is an interval from \"1 ms\" to \"%d %s\".", max_days, unit));
+	if (!nexus_endpoint_parse_interval(value, &ms) || ms < rule->min || ms > rule->max)
+		raise_bad_value(rule->name, value,
+						psprintf("It is an interval from \"%g ms\" to \"%g %s\".", rule->min,
+								 rule->max / MS_PER_DAY, rule->max == MS_PER_DAY ? "day" : "days"));
 }
 
 static void
-check_request_timeout(const char *name, const char *value)
-{
-	check_interval(name, value, 1);
-}
-
-static void
-check_retry_interval(const char *name, const char *value)
-{
-	check_interval(name, value, 30);
-}
-
-static void
-check_max_in_flight(const char *name, const char *value)
+check_count(const OptionRule *rule, const char *value)
 {
 	int64		count;
 
-	if (!nexus_text_to_int64(nexus_text_of(value), &count) || count < 1 || count > MAX_IN_FLIGHT_LIMIT)
-		raise_bad_value(name, value, psprintf("It is a whole number from 1 to %d.", MAX_IN_FLIGHT_LIMIT));
+	if (!nexus_text_to_int64(nexus_text_of(value), &count) || count < rule->min || count > rule->max)
+		raise_bad_value(rule->name, value, psprintf("It is a whole number from %.0f to %.0f.", rule->min, rule->max));
 }
 
 static void
-check_coefficient(const char *name, const char *value)
+check_number(const OptionRule *rule, const char *value)
 {
 	char	   *end;
-	double		coefficient = strtod(value, &end);
+	double		number = strtod(value, &end);
 
-	if (end == value || *end != '\0' || !(coefficient >= 1.0 && coefficient <= BACKOFF_COEFFICIENT_LIMIT))
-		raise_bad_value(name, value, psprintf("It is a number from 1 to %g.", BACKOFF_COEFFICIENT_LIMIT));
+	if (end == value || *end != '\0' || !(number >= rule->min && number <= rule->max))
+		raise_bad_value(rule->name, value, psprintf("It is a number from %g to %.0f.", rule->min, rule->max));
 }
 
 static void
-check_boolean(const char *name, const char *value)
+check_boolean(const OptionRule *rule, const char *value)
 {
 	bool		result;
 
 	if (!parse_bool(value, &result))
-		raise_bad_value(name, value, "It is \"true\" or \"false\".");
+		raise_bad_value(rule->name, value, "It is \"true\" or \"false\".");
 }
 
 static void
-check_protocol_version(const char *name, const char *value)
+check_protocol_version(const OptionRule *rule, const char *value)
 {
 	if (strcmp(value, "TLSv1") == 0 || strcmp(value, "TLSv1.1") == 0)
-		raise_bad_value(name, value, "Older versions than TLSv1.2 are not secure.");
+		raise_bad_value(rule->name, value, "Older versions than TLSv1.2 are not secure.");
 	if (strcmp(value, "TLSv1.2") != 0 && strcmp(value, "TLSv1.3") != 0)
-		raise_bad_value(name, value, "It is \"TLSv1.2\" or \"TLSv1.3\".");
+		raise_bad_value(rule->name, value, "It is \"TLSv1.2\" or \"TLSv1.3\".");
 }
 
 static void
-check_bearer_token(const char *name, const char *value)
+check_bearer_token(const OptionRule *rule, const char *value)
 {
 	if (!nexus_endpoint_is_token(value))
-		raise_bad_secret(name, "It is one word of visible ASCII characters.");
+		raise_bad_secret(rule->name, "It is one word of visible ASCII characters.");
 }
 
 static void
-check_username(const char *name, const char *value)
+check_username(const OptionRule *rule, const char *value)
 {
 	NexusText	text = nexus_text_of(value);
 
 	/* Basic authentication ends it with a colon. */
 	if (text.len == 0 || strchr(value, ':') != NULL ||
 		!nexus_headers_check(nexus_text_of("Authorization"), text, NULL))
-		raise_bad_value(name, value, "It is not empty, and has neither colons nor control characters.");
+		raise_bad_value(rule->name, value, "It is not empty, and has neither colons nor control characters.");
 }
 
 static void
-check_password(const char *name, const char *value)
+check_password(const OptionRule *rule, const char *value)
 {
 	if (!nexus_headers_check(nexus_text_of("Authorization"), nexus_text_of(value), NULL))
-		raise_bad_secret(name, "It has no control characters.");
+		raise_bad_secret(rule->name, "It has no control characters.");
 }
 
 static void
-check_key_password(const char *name, const char *value)
+check_key_password(const OptionRule *rule, const char *value)
 {
 	if (*value == '\0')
-		raise_bad_secret(name, "It is not empty.");
+		raise_bad_secret(rule->name, "It is not empty.");
 }
 
 static void
-check_headers(const char *name, const char *value)
+check_headers(const OptionRule *rule, const char *value)
 {
 	NexusHeaders headers;
 	NexusError	error = {0};
@@ -191,7 +182,7 @@ check_headers(const char *name, const char *value)
 	if (error.is_set)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("invalid value for option \"%s\": %s", name, error.message),
+				 errmsg("invalid value for option \"%s\": %s", rule->name, error.message),
 				 errhint("It is a JSON object of strings, such as {\"X-Team\": \"billing\"}.")));
 }
 
@@ -207,62 +198,52 @@ check_headers(const char *name, const char *value)
  * given to use.
  */
 static void
-check_file(Oid catalog, const char *name, const char *value)
+check_file(const OptionRule *rule, const char *value)
 {
 	if (!is_absolute_path(value) || strlen(value) >= MAXPGPATH)
-		raise_bad_value(name, value, "It is the absolute path of a file.");
+		raise_bad_value(rule->name, value, "It is the absolute path of a file.");
 	if (has_privs_of_role(GetUserId(), ROLE_PG_READ_SERVER_FILES) ||
-		nexus_endpoint_owner_has_option(catalog, GetUserId(), name, value))
+		nexus_endpoint_owner_has_option(rule->catalog, GetUserId(), rule->name, value))
 		return;
 	ereport(ERROR,
 			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-			 errmsg("permission denied to set option \"%s\"", name),
+			 errmsg("permission denied to set option \"%s\"", rule->name),
 			 errhint("It takes the privileges of \"pg_read_server_files\" to name files.")));
-}
-
-static void
-check_server_file(const char *name, const char *value)
-{
-	check_file(ForeignServerRelationId, name, value);
-}
-
-static void
-check_mapping_file(const char *name, const char *value)
-{
-	check_file(UserMappingRelationId, name, value);
 }
 
 /* In the order of the hint that lists them. */
 static const OptionRule rules[] = {
-	{"url", ForeignServerRelationId, check_url},
-	{"request_timeout", ForeignServerRelationId, check_request_timeout},
-	{"max_in_flight", ForeignServerRelationId, check_max_in_flight},
-	{"retry_initial_interval", ForeignServerRelationId, check_retry_interval},
-	{"retry_max_interval", ForeignServerRelationId, check_retry_interval},
-	{"retry_backoff_coefficient", ForeignServerRelationId, check_coefficient},
-	{"callback_url", ForeignServerRelationId, check_callback_url},
-	{"enabled", ForeignServerRelationId, check_boolean},
-	{"sslrootcert", ForeignServerRelationId, check_server_file},
-	{"sslcert", ForeignServerRelationId, check_server_file},
-	{"sslkey", ForeignServerRelationId, check_server_file},
-	{"ssl_min_protocol_version", ForeignServerRelationId, check_protocol_version},
+	{"url", ForeignServerRelationId, check_url, 0, 0},
+	{"request_timeout", ForeignServerRelationId, check_interval, 1, MS_PER_DAY},
+	{"max_in_flight", ForeignServerRelationId, check_count, 1, MAX_IN_FLIGHT_LIMIT},
+	{"max_requests_per_second", ForeignServerRelationId, check_number, 0.001, REQUESTS_PER_SECOND_LIMIT},
+	{"retry_initial_interval", ForeignServerRelationId, check_interval, 1, 30 * MS_PER_DAY},
+	{"retry_max_interval", ForeignServerRelationId, check_interval, 1, 30 * MS_PER_DAY},
+	{"retry_backoff_coefficient", ForeignServerRelationId, check_number, 1, BACKOFF_COEFFICIENT_LIMIT},
+	{"breaker_failures", ForeignServerRelationId, check_count, 0, BREAKER_FAILURES_LIMIT},
+	{"breaker_open_interval", ForeignServerRelationId, check_interval, 1, 30 * MS_PER_DAY},
+	{"callback_url", ForeignServerRelationId, check_callback_url, 0, 0},
+	{"enabled", ForeignServerRelationId, check_boolean, 0, 0},
+	{"max_schedule_to_close_timeout", ForeignServerRelationId, check_interval, 1, 36500 * MS_PER_DAY},
+	{"retention", ForeignServerRelationId, check_interval, 0, 36500 * MS_PER_DAY},
+	{"sslrootcert", ForeignServerRelationId, check_file, 0, 0},
+	{"sslcert", ForeignServerRelationId, check_file, 0, 0},
+	{"sslkey", ForeignServerRelationId, check_file, 0, 0},
+	{"ssl_min_protocol_version", ForeignServerRelationId, check_protocol_version, 0, 0},
 
-	{"bearer_token", UserMappingRelationId, check_bearer_token},
-	{"bearer_token_file", UserMappingRelationId, check_mapping_file},
-	{"username", UserMappingRelationId, check_username},
-	{"password", UserMappingRelationId, check_password},
-	{"sslcert", UserMappingRelationId, check_mapping_file},
-	{"sslkey", UserMappingRelationId, check_mapping_file},
-	{"sslpassword", UserMappingRelationId, check_key_password},
-	{"headers", UserMappingRelationId, check_headers},
+	{"bearer_token", UserMappingRelationId, check_bearer_token, 0, 0},
+	{"bearer_token_file", UserMappingRelationId, check_file, 0, 0},
+	{"username", UserMappingRelationId, check_username, 0, 0},
+	{"password", UserMappingRelationId, check_password, 0, 0},
+	{"sslcert", UserMappingRelationId, check_file, 0, 0},
+	{"sslkey", UserMappingRelationId, check_file, 0, 0},
+	{"sslpassword", UserMappingRelationId, check_key_password, 0, 0},
+	{"headers", UserMappingRelationId, check_headers, 0, 0},
 };
 
 /* Options of endpoints to come: refused by name, never taken and ignored. */
 static const char *const later_options[] = {
-	"max_requests_per_second", "breaker_failures", "breaker_open_interval",
-	"max_schedule_to_close_timeout", "retention", "temporal_url",
-	"temporal_endpoint", "temporal_namespace", "temporal_task_queue",
-	"temporal_ui_url",
+	"temporal_url", "temporal_endpoint", "temporal_namespace", "temporal_task_queue", "temporal_ui_url",
 };
 
 static void
@@ -300,7 +281,7 @@ check_option(Oid catalog, DefElem *option)
 	{
 		if (rules[i].catalog == catalog && strcmp(rules[i].name, option->defname) == 0)
 		{
-			rules[i].check(option->defname, defGetString(option));
+			rules[i].check(&rules[i], defGetString(option));
 			return;
 		}
 	}

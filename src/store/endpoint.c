@@ -71,6 +71,12 @@ nexus_endpoint_parse_interval(const char *text, int64 *ms)
 	return true;
 }
 
+static double
+read_number_option(DefElem *option)
+{
+	return DatumGetFloat8(DirectFunctionCall1(float8in, CStringGetDatum(defGetString(option))));
+}
+
 static int64
 read_interval_option(DefElem *option)
 {
@@ -97,8 +103,17 @@ read_endpoint_option(NexusEndpoint *endpoint, DefElem *option)
 	else if (strcmp(name, "retry_max_interval") == 0)
 		endpoint->retry.max_interval_ms = read_interval_option(option);
 	else if (strcmp(name, "retry_backoff_coefficient") == 0)
-		endpoint->retry.backoff_coefficient =
-			DatumGetFloat8(DirectFunctionCall1(float8in, CStringGetDatum(defGetString(option))));
+		endpoint->retry.backoff_coefficient = read_number_option(option);
+	else if (strcmp(name, "max_requests_per_second") == 0)
+		endpoint->max_requests_per_second = read_number_option(option);
+	else if (strcmp(name, "breaker_failures") == 0)
+		endpoint->breaker.failures = pg_strtoint32(defGetString(option));
+	else if (strcmp(name, "breaker_open_interval") == 0)
+		endpoint->breaker.open_interval_us = read_interval_option(option) * INT64CONST(1000);
+	else if (strcmp(name, "max_schedule_to_close_timeout") == 0)
+		endpoint->max_schedule_to_close_us = read_interval_option(option) * INT64CONST(1000);
+	else if (strcmp(name, "retention") == 0)
+		endpoint->retention_us = read_interval_option(option) * INT64CONST(1000);
 	else if (strcmp(name, "enabled") == 0)
 		endpoint->enabled = defGetBoolean(option);
 }
@@ -119,6 +134,9 @@ read_endpoint(HeapTuple tuple)
 	endpoint->retry.initial_interval_ms = NEXUS_DEFAULT_RETRY_INITIAL_INTERVAL_MS;
 	endpoint->retry.max_interval_ms = NEXUS_DEFAULT_RETRY_MAX_INTERVAL_MS;
 	endpoint->retry.backoff_coefficient = NEXUS_DEFAULT_RETRY_BACKOFF_COEFFICIENT;
+	endpoint->breaker.failures = NEXUS_DEFAULT_BREAKER_FAILURES;
+	endpoint->breaker.open_interval_us = NEXUS_DEFAULT_BREAKER_OPEN_INTERVAL_MS * INT64CONST(1000);
+	endpoint->retention_us = -1;
 	endpoint->enabled = true;
 
 	options = nexus_options_read(FOREIGNSERVEROID, tuple, Anum_pg_foreign_server_srvoptions);

@@ -10,6 +10,7 @@
 #define NEXUS_STORE_ENDPOINT_H
 
 #include "nodes/pg_list.h"
+#include "protocol/breaker.h"
 #include "protocol/buffer.h"
 #include "protocol/retry.h"
 #include "store/credentials.h"
@@ -23,6 +24,8 @@
 #define NEXUS_DEFAULT_RETRY_INITIAL_INTERVAL_MS 1000
 #define NEXUS_DEFAULT_RETRY_MAX_INTERVAL_MS 3600000
 #define NEXUS_DEFAULT_RETRY_BACKOFF_COEFFICIENT 2.0
+#define NEXUS_DEFAULT_BREAKER_FAILURES 5
+#define NEXUS_DEFAULT_BREAKER_OPEN_INTERVAL_MS 60000
 
 /* Strings are palloc'd; those of options that are not set are NULL. */
 typedef struct NexusEndpoint
@@ -34,7 +37,12 @@ typedef struct NexusEndpoint
 	char	   *callback_url;
 	int64		request_timeout_ms;
 	int32		max_in_flight;
+	double		max_requests_per_second;	/* 0 = no limit */
 	NexusRetryPolicy retry;
+	NexusBreakerPolicy breaker;
+	int64		max_schedule_to_close_us;	/* 0 = no limit */
+	int64		retention_us;	/* of closed operations; 0 = for ever, -1 = as
+								 * the setting says */
 	bool		enabled;
 	char	   *ssl_ca_file;
 	char	   *ssl_cert_file;

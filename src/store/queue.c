@@ -100,7 +100,7 @@ take_request(const NexusResultRow *row, void *arg)
 
 	nexus_result_uuid(row, 1, &request.operation_id);
 	note_commit(read, nexus_result_xid(row, 2));
-	request.is_terminate = strcmp(nexus_result_text(row, 3), "terminate") == 0;
+	request.kind = nexus_request_kind_of_name(nexus_result_text(row, 3));
 	request.requested_time = nexus_result_time(row, 4, 0);
 	request.reason = nexus_result_text(row, 5);
 	request.identity = nexus_result_text(row, 6);

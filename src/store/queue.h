@@ -12,6 +12,7 @@
 #include "postgres.h"
 #include "protocol/uuid.h"
 #include "store/operation.h"
+#include "store/request.h"
 
 /* Where a queue was read up to. */
 typedef struct NexusQueueKey
@@ -34,7 +35,7 @@ typedef void (*NexusEachArrival) (const NexusArrival *arrival, void *arg);
 typedef struct NexusTakenRequest
 {
 	NexusUuid	operation_id;
-	bool		is_terminate;	/* else cancel */
+	NexusRequestKind kind;
 	TimestampTz requested_time;
 	const char *reason;			/* NULL = none */
 	const char *identity;

@@ -14,8 +14,33 @@
 #include "utils/timestamp.h"
 #include "utils/xid8.h"
 
+static const char *const kind_names[] = {
+	[NEXUS_REQUEST_CANCEL] = "cancel",
+	[NEXUS_REQUEST_TERMINATE] = "terminate",
+	[NEXUS_REQUEST_RETRY] = "retry",
+	[NEXUS_REQUEST_PAUSE] = "pause",
+	[NEXUS_REQUEST_RESUME] = "resume"
+};
+
+const char *
+nexus_request_kind_name(NexusRequestKind kind)
+{
+	return kind_names[kind];
+}
+
+NexusRequestKind
+nexus_request_kind_of_name(const char *name)
+{
+	for (size_t i = 0; i < lengthof(kind_names); i++)
+	{
+		if (strcmp(kind_names[i], name) == 0)
+			return (NexusRequestKind) i;
+	}
+	elog(ERROR, "unknown kind \"%s\" of a request", name);
+}
+
 bool
-nexus_request_insert(const char *kind, const NexusUuid *operation_id,
+nexus_request_insert(NexusRequestKind kind, const NexusUuid *operation_id,
 					 const NexusUuid *incarnation, const char *reason)
 {
 	Relation	relation = nexus_relation_open("request", RowExclusiveLock);
@@ -27,7 +52,7 @@ nexus_request_insert(const char *kind, const NexusUuid *operation_id,
 	nexus_row_set(row, "id", PointerGetDatum(&id));
 	nexus_row_set(row, "xid", FullTransactionIdGetDatum(GetTopFullTransactionId()));
 	nexus_row_set(row, "incarnation", PointerGetDatum(incarnation));
-	nexus_row_set(row, "kind", CStringGetTextDatum(kind));
+	nexus_row_set(row, "kind", CStringGetTextDatum(nexus_request_kind_name(kind)));
 	nexus_row_set(row, "operation_id", PointerGetDatum(operation_id));
 	nexus_row_set(row, "requested_time", TimestampTzGetDatum(GetCurrentTimestamp()));
 	if (reason != NULL)

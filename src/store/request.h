@@ -8,11 +8,20 @@
 #include "postgres.h"
 #include "protocol/uuid.h"
 
-/*
- * Ask in the current transaction; kind is "cancel" or "terminate".  False
- * where the same was asked already.
- */
-extern bool nexus_request_insert(const char *kind, const NexusUuid *operation_id,
+typedef enum NexusRequestKind
+{
+	NEXUS_REQUEST_CANCEL,
+	NEXUS_REQUEST_TERMINATE,
+	NEXUS_REQUEST_RETRY,
+	NEXUS_REQUEST_PAUSE,
+	NEXUS_REQUEST_RESUME
+} NexusRequestKind;
+
+extern const char *nexus_request_kind_name(NexusRequestKind kind);
+extern NexusRequestKind nexus_request_kind_of_name(const char *name);
+
+/* Ask in the current transaction; false where the same was asked already. */
+extern bool nexus_request_insert(NexusRequestKind kind, const NexusUuid *operation_id,
 								 const NexusUuid *incarnation, const char *reason);
 
 #endif							/* NEXUS_STORE_REQUEST_H */

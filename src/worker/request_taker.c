@@ -98,18 +98,31 @@ take_terminate(NexusWorker *worker, const NexusTakenRequest *request)
 	nexus_buffer_free(&failure);
 }
 
+static void
+take(NexusWorker *worker, const NexusTakenRequest *request)
+{
+	switch (request->kind)
+	{
+		case NEXUS_REQUEST_CANCEL:
+			take_cancel(worker, request);
+			break;
+		case NEXUS_REQUEST_TERMINATE:
+			take_terminate(worker, request);
+			break;
+		case NEXUS_REQUEST_RETRY:
+		case NEXUS_REQUEST_PAUSE:
+		case NEXUS_REQUEST_RESUME:
+			break;
+	}
+}
+
 void
 nexus_request_taker_take(NexusWorker *worker, const NexusTakenRequest *request)
 {
 	NexusOutcome *done;
 
 	if (request->is_found && !nexus_state_is_closed(request->state))
-	{
-		if (request->is_terminate)
-			take_terminate(worker, request);
-		else
-			take_cancel(worker, request);
-	}
+		take(worker, request);
 	done = nexus_group_add(worker->group, NEXUS_OUTCOME_NOTHING, &request->operation_id, NULL);
-	done->done_request = request->is_terminate ? "terminate" : "cancel";
+	done->done_request = nexus_request_kind_name(request->kind);
 }
