@@ -359,13 +359,10 @@ outcome_of(const NexusHttpCall *call)
 {
 	const NexusHttpResponse *response = &call->response;
 
+	/* libcurl does not mind where the connection is closed within the head. */
 	if (call->code == CURLE_OK)
-		return NEXUS_HTTP_ANSWERED;
-	if (response->is_head_too_large || response->is_body_too_large)
-		return NEXUS_HTTP_TOO_LARGE;
-
-	/* A single line that is too long for libcurl itself. */
-	if (call->code == CURLE_OUT_OF_MEMORY && response->status != 0 && !response->is_head_whole)
+		return response->is_head_whole ? NEXUS_HTTP_ANSWERED : NEXUS_HTTP_FAILED;
+	if (response->is_body_too_large)
 		return NEXUS_HTTP_TOO_LARGE;
 	if (call->code == CURLE_OPERATION_TIMEDOUT)
 		return NEXUS_HTTP_TIMED_OUT;
@@ -386,15 +383,21 @@ describe_timeout(const NexusHttpCall *call, char *error)
 	snprintf(error, NEXUS_HTTP_ERROR_MAX, "request timed out%s", phase);
 }
 
-static void
-describe_too_large(const NexusHttpCall *call, char *error)
+/* What we know better than libcurl; NULL if nothing. */
+static const char *
+defect_of(const NexusHttpCall *call)
 {
-	if (call->response.is_body_too_large)
-		snprintf(error, NEXUS_HTTP_ERROR_MAX, "response body is larger than %zu bytes",
-				 call->response.body.max);
-	else
-		snprintf(error, NEXUS_HTTP_ERROR_MAX, "response headers are larger than %d bytes",
-				 NEXUS_RESPONSE_HEAD_MAX);
+	if (call->response.defect != NULL)
+		return call->response.defect;
+	if (call->response.is_head_whole)
+		return NULL;
+	if (call->code == CURLE_OK)
+		return "connection was closed within the response headers";
+
+	/* A single line that is too long for libcurl, most likely. */
+	if (call->code == CURLE_OUT_OF_MEMORY && call->is_connected)
+		return "response headers are too large, or out of memory";
+	return NULL;
 }
 
 /* libcurl 7.88 keeps the reason to itself: ask for the system's. */
@@ -434,10 +437,16 @@ static void
 describe_failure(const NexusHttpCall *call, char *error)
 {
 	const char *text = call->curl_error;
+	const char *defect = defect_of(call);
 	size_t		len;
 
 	if (call->code == CURLE_COULDNT_CONNECT && describe_connect(call, error))
 		return;
+	if (defect != NULL)
+	{
+		strlcpy(error, defect, NEXUS_HTTP_ERROR_MAX);
+		return;
+	}
 	strlcpy(error, text[0] != '\0' ? text : curl_easy_strerror(call->code), NEXUS_HTTP_ERROR_MAX);
 	for (len = strlen(error); len > 0 && strchr(".\r\n ", error[len - 1]) != NULL; len--)
 		error[len - 1] = '\0';
@@ -457,7 +466,8 @@ describe(const NexusHttpCall *call, NexusHttpOutcome outcome, char *error)
 			describe_timeout(call, error);
 			break;
 		case NEXUS_HTTP_TOO_LARGE:
-			describe_too_large(call, error);
+			snprintf(error, NEXUS_HTTP_ERROR_MAX, "response body is larger than %zu bytes",
+					 call->response.body.max);
 			break;
 		case NEXUS_HTTP_REFUSED:
 			snprintf(error, NEXUS_HTTP_ERROR_MAX, "address %s is link-local, which is not allowed",

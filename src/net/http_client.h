@@ -44,7 +44,7 @@ typedef enum NexusHttpOutcome
 {
 	NEXUS_HTTP_ANSWERED,		/* status, headers and body are complete */
 	NEXUS_HTTP_TIMED_OUT,
-	NEXUS_HTTP_TOO_LARGE,		/* body or headers over the limit */
+	NEXUS_HTTP_TOO_LARGE,		/* body over the limit */
 	NEXUS_HTTP_REFUSED,			/* by us: the address is link-local */
 	NEXUS_HTTP_FAILED			/* connect, TLS, reset, broken answer */
 } NexusHttpOutcome;

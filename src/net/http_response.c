@@ -20,7 +20,7 @@ nexus_http_response_reset(NexusHttpResponse *response, size_t max_body)
 {
 	response->status = 0;
 	response->is_head_whole = false;
-	response->is_head_too_large = false;
+	response->defect = NULL;
 	response->is_body_too_large = false;
 	response->head_bytes = 0;
 	nexus_headers_reset(&response->headers);
@@ -57,13 +57,34 @@ is_line_end(NexusText line)
 	return line.len == 0 || line.data[0] == '\r' || line.data[0] == '\n';
 }
 
+/*
+ * libcurl takes the last of several lengths, and one that it cannot hold for
+ * none.
+ */
+static bool
+has_sound_length(const NexusHeaders *headers)
+{
+	size_t		position = 0;
+	NexusText	text;
+	int64_t		first = -1;
+	int64_t		length;
+
+	while (nexus_headers_next(headers, "Content-Length", &position, &text))
+	{
+		if (!nexus_text_to_int64(text, &length) || (first >= 0 && length != first))
+			return false;
+		first = length;
+	}
+	return true;
+}
+
 bool
 nexus_http_response_take_line(NexusHttpResponse *response, NexusText line)
 {
 	response->head_bytes += line.len;
 	if (response->head_bytes > NEXUS_RESPONSE_HEAD_MAX)
 	{
-		response->is_head_too_large = true;
+		response->defect = "response headers are too large";
 		return false;
 	}
 
@@ -83,14 +104,16 @@ nexus_http_response_take_line(NexusHttpResponse *response, NexusText line)
 		return true;
 	}
 
-	if (response->status >= NEXUS_FIRST_FINAL_STATUS)
-		response->is_head_whole = true;
-	else
+	if (response->status < NEXUS_FIRST_FINAL_STATUS)
 	{
 		response->status = 0;
 		nexus_headers_reset(&response->headers);
+		return true;
 	}
-	return true;
+	response->is_head_whole = true;
+	if (!has_sound_length(&response->headers))
+		response->defect = "response has an invalid or contradictory Content-Length";
+	return response->defect == NULL;
 }
 
 bool

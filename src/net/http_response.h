@@ -4,7 +4,10 @@
  *
  * Only the headers of the final head count: those of interim answers (1xx) are
  * forgotten, and trailers are ignored, since a trailer may be whatever the
- * handler was made to repeat.  Never raises; memory comes from malloc.
+ * handler was made to repeat.  A head that gives more than one length, or one
+ * that is no number, is refused: what follows could be read in two ways.
+ *
+ * Never raises; memory comes from malloc.
  */
 #ifndef NEXUS_NET_HTTP_RESPONSE_H
 #define NEXUS_NET_HTTP_RESPONSE_H
@@ -18,7 +21,8 @@ typedef struct NexusHttpResponse
 {
 	int			status;			/* of the head being read, then the final one */
 	bool		is_head_whole;
-	bool		is_head_too_large;
+	const char *defect;			/* what is wrong with the head; NULL if
+								 * nothing */
 	bool		is_body_too_large;
 	size_t		head_bytes;
 	NexusHeaders headers;
