@@ -342,10 +342,10 @@ nexus_http_client_run(NexusHttpClient *client)
 	for (int i = 0; i < NEXUS_RUN_ROUNDS && code == CURLM_OK && has_work(client); i++)
 	{
 		code = drive(client);
-		nexus_socket_table_apply(&client->sockets, false);
+		nexus_socket_table_apply(&client->sockets);
 		deliver(client);
 	}
-	nexus_socket_table_apply(&client->sockets, true);
+	nexus_socket_table_apply(&client->sockets);
 
 	if (code != CURLM_OK)
 		ereport(ERROR,

@@ -4,6 +4,8 @@
  */
 #include "postgres.h"
 
+#include <sys/socket.h>
+
 #include "net/socket_table.h"
 
 #include "storage/fd.h"
@@ -16,6 +18,7 @@ typedef struct NexusSocketEntry
 	uint8		watched;		/* by the loop */
 	uint8		ready;
 	bool		is_connection;	/* reported as opened */
+	bool		is_spent;		/* idle and not to be used again */
 	bool		is_changed;		/* in "changed" */
 	bool		is_listed;		/* in "ready" */
 } NexusSocketEntry;
@@ -82,6 +85,7 @@ nexus_socket_table_opened(NexusSocketTable *table, int fd)
 	if (entry == NULL)
 		return false;
 	entry->is_connection = true;
+	entry->is_spent = false;
 	table->open_count++;
 	return true;
 }
@@ -123,12 +127,34 @@ nexus_socket_table_want(NexusSocketTable *table, int fd, int interest)
 	return true;
 }
 
+/*
+ * An idle connection was closed by its peer, or holds what nobody asked for,
+ * which the library would take for the answer to its next request.  Make it
+ * look closed to the library.
+ */
+static void
+spend(NexusSocketTable *table, int fd)
+{
+	char		bytes[4096];
+
+	(void) shutdown(fd, SHUT_RDWR);
+	while (recv(fd, bytes, sizeof(bytes), MSG_DONTWAIT) > 0)
+		;
+	forget(table, fd);
+	table->entries[fd].is_spent = true;
+}
+
 static void
 on_ready(void *arg, int fd, int ready)
 {
 	NexusSocketTable *table = arg;
 	NexusSocketEntry *entry = &table->entries[fd];
 
+	if (entry->wanted == 0 && entry->is_connection)
+	{
+		spend(table, fd);
+		return;
+	}
 	entry->ready |= ready;
 	if (entry->is_listed)
 		return;
@@ -136,11 +162,18 @@ on_ready(void *arg, int fd, int ready)
 	table->ready[table->ready_count++] = fd;
 }
 
-void
-nexus_socket_table_apply(NexusSocketTable *table, bool is_last)
+/* What the loop is to watch for: idle connections for what should not come. */
+static int
+interest_in(const NexusSocketEntry *entry)
 {
-	int			kept = 0;
+	if (entry->wanted == 0 && entry->is_connection && !entry->is_spent)
+		return NEXUS_IO_READ;
+	return entry->wanted;
+}
 
+void
+nexus_socket_table_apply(NexusSocketTable *table)
+{
 	for (; table->reserved_count < table->open_count; table->reserved_count++)
 		ReserveExternalFD();
 	for (; table->reserved_count > table->open_count; table->reserved_count--)
@@ -151,21 +184,18 @@ nexus_socket_table_apply(NexusSocketTable *table, bool is_last)
 		int			fd = table->changed[i];
 		NexusSocketEntry *entry = &table->entries[fd];
 
-		if (entry->wanted == 0 && entry->watched != 0 && !is_last)
-		{
-			table->changed[kept++] = fd;
-			continue;
-		}
+		int			interest = interest_in(entry);
+
 		entry->is_changed = false;
-		if (entry->wanted == entry->watched)
+		if (interest == entry->watched)
 			continue;
-		if (entry->wanted == 0)
+		if (interest == 0)
 			nexus_io_loop_unwatch(table->loop, fd);
 		else
-			nexus_io_loop_watch(table->loop, fd, entry->wanted, on_ready, table);
-		entry->watched = entry->wanted;
+			nexus_io_loop_watch(table->loop, fd, interest, on_ready, table);
+		entry->watched = interest;
 	}
-	table->changed_count = kept;
+	table->changed_count = 0;
 }
 
 bool

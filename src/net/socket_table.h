@@ -5,6 +5,10 @@
  * Between two calls of nexus_socket_table_apply changes are only noted, so
  * that a connection which goes from one request to the next costs no system
  * call.  Functions said to be for callbacks do not raise and use malloc.
+ *
+ * A connection that is wanted for nothing is watched all the same: when its
+ * peer closes it, or sends what belongs to no request, it is shut down and
+ * emptied, so that the library finds it dead and opens another.
  */
 #ifndef NEXUS_NET_SOCKET_TABLE_H
 #define NEXUS_NET_SOCKET_TABLE_H
@@ -40,11 +44,8 @@ extern void nexus_socket_table_closing(NexusSocketTable *table, int fd);
  */
 extern bool nexus_socket_table_want(NexusSocketTable *table, int fd, int interest);
 
-/*
- * Tell the loop.  With "is_last" false, a connection that is wanted for
- * nothing stays watched, since it may get a new request in the same turn.
- */
-extern void nexus_socket_table_apply(NexusSocketTable *table, bool is_last);
+/* Tell the loop. */
+extern void nexus_socket_table_apply(NexusSocketTable *table);
 
 /* Take a descriptor that is ready, and what for; false where there is none. */
 extern bool nexus_socket_table_take_ready(NexusSocketTable *table, int *fd, int *ready);
