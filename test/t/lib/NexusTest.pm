@@ -322,7 +322,8 @@ sub is_alive
 	return -d "/proc/$pid";
 }
 
-# The scripted handler: test/peers/handler.py says what it can do.
+# The scripted handler: test/peers/handler.py says what it can do.  With
+# program => 'broken_http.py' it is that one.
 package NexusTest::Handler;
 
 use strict;
@@ -333,12 +334,13 @@ use HTTP::Tiny;
 use IO::Handle;
 use IPC::Open2 ();
 
-my $program = File::Basename::dirname(__FILE__) . '/../../peers/handler.py';
+my $peers = File::Basename::dirname(__FILE__) . '/../../peers';
 
 # Options are its own, without dashes: port, cert, key, client_ca, max_tls.
 sub start
 {
 	my ($class, %options) = @_;
+	my $program = $peers . '/' . (delete $options{program} || 'handler.py');
 	my @arguments = map { (my $name = "--$_") =~ tr/_/-/; ($name, $options{$_}) } sort keys %options;
 	my $self = bless {
 		scheme => $options{cert} ? 'https' : 'http',
