@@ -283,7 +283,9 @@ SELECT o.id AS operation_id, e.event_id, e.event_time, e.event_type,
     CASE WHEN pg_has_role(o.owner::oid, 'USAGE') THEN e.attributes END AS attributes
 FROM nexus.operation o
 CROSS JOIN LATERAL (
-    SELECT row_number() OVER (ORDER BY v.event_time, v.rank) AS event_id, v.event_time, v.event_type,
+    -- scheduled first and closed last, whatever the clock says by which the handler tells when it began
+    SELECT row_number() OVER (ORDER BY v.rank = 5, v.rank <> 1, v.event_time, v.rank) AS event_id,
+        v.event_time, v.event_type,
         -- what does not apply is left out, but nothing within what users wrote
         (SELECT jsonb_object_agg(a.key, a.value) FROM jsonb_each(v.attributes) a
          WHERE a.value <> 'null' OR (a.key = 'input' AND o.input_is_json) OR (a.key = 'result' AND o.result_is_json))

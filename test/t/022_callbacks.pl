@@ -52,7 +52,8 @@ create_endpoint($node, 'hour', $handler, retry_initial_interval => '1h', retry_m
 $id = schedule($node, 'hour', 'handler-error', { status => 503 });
 wait_state($node, $id, 'backing_off');
 my ($url, $headers) = callback_of($handler, $id);
-is(post($url, $headers, '7'), 200, 'while it backs off');
+is(post($url, { %$headers, 'Nexus-Operation-Start-Time' => 'Mon, 01 Jan 2001 00:00:00 GMT' }, '7'), 200, 'while it backs off');
+is(history_of($node, $id), 'Scheduled Started Completed', 'events keep their order, whatever clock the handler has');
 is(value($node, "SELECT nexus.await('$id')"), '7', 'is its result');
 is(row_of($node, 'operations', $id)->{next_attempt_schedule_time}, undef, 'no attempt is due any more');
 
