@@ -12,7 +12,7 @@ complain() { printf '%s\n' "$*"; status=1; }
 text_files()
 {
 	find Makefile README.md CHANGELOG.md nexus_pg.control src sql doc test .ci -type f \
-		-regextype posix-extended -regex '.*(Makefile|/run|/demo|/packages|/tap|\.(c|h|md|sql|pl|pm|py|sh|spec|control))' \
+		-regextype posix-extended -regex '.*(Makefile|/run|/demo|/packages|/tap|\.(c|h|md|sql|pl|pm|py|go|sh|spec|control))' \
 		2>/dev/null | sort
 }
 
