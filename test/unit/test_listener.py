@@ -3,7 +3,8 @@
 # test_listener.py
 #	  The program nexus_listener against a fake worker, without PostgreSQL.
 #
-# Usage: test_listener.py [path of nexus_listener].  Prints TAP.
+# Usage: test_listener.py [path of nexus_listener], or NEXUS_LISTENER names it.
+# Prints TAP.
 import json
 import os
 import resource
@@ -20,7 +21,8 @@ import time
 import uuid
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-PROGRAM = os.path.abspath(sys.argv[1]) if len(sys.argv) > 1 else os.path.join(ROOT, "src/listener/nexus_listener")
+NAMED = sys.argv[1] if len(sys.argv) > 1 else os.environ.get("NEXUS_LISTENER")
+PROGRAM = os.path.abspath(NAMED) if NAMED else os.path.join(ROOT, "src/listener/nexus_listener")
 
 PATIENCE = 10  # seconds until something that should happen counts as missing
 HELLO, COMPLETION, COMPLETION_ANSWER = 1, 4, 5
