@@ -310,6 +310,25 @@ is($peer->complete($id, result => 2)->{status}, 200, 'the true one is taken');
 is(result($id), '2', 'with its result');
 is(state_of($node, $other), 'started', "the other operation is untouched");
 
+# --- how long it may be
+
+my $MAX_PAYLOAD = 2 * 1024 * 1024;
+my $longest = 'x' x ($MAX_PAYLOAD - length '""');
+$id = started();
+my $delivery = $peer->complete($id, result => "x$longest");
+is($delivery->{status}, 413, 'item 61: a result of one byte more than 2 MiB: 413') or diag($delivery->{error});
+like($delivery->{failure}{message}, qr/exceeds the limit/, 'with a failure that the library can read');
+is($peer->complete($id, result => $longest)->{status}, 200, 'item 61: of 2 MiB: 200');
+is(value($node, "SELECT length(result_bytes) FROM nexus.operations WHERE id = '$id'"), $MAX_PAYLOAD, 'whole');
+for my $case ([ 0, 'succeeded', 'item 38: a reply of 2 MiB' ], [ 1, 'failed', 'item 38, scenario 20: a reply of one byte more' ])
+{
+	my ($more, $state, $name) = @$case;
+	$id = start('long', { bytes => $MAX_PAYLOAD + $more });
+	is(wait_closed($node, $id), $state, $name);
+	is(value($node, "SELECT length(result_bytes) FROM nexus.operations WHERE id = '$id'"), $more ? '' : $MAX_PAYLOAD, 'its result');
+	is(scalar(starts_of($id)), 1, 'one request');
+}
+
 # --- handler errors
 
 my $yes = JSON::PP::true;
@@ -417,6 +436,15 @@ is(join(' ', map { $_->{error} || 'accepted' } cancels_of($id)), join(' ', ('han
 is(row_of($node, 'pending_operations', $id)->{cancellation_attempt}, 4, 'are counted');
 is(join(' ', map { "$_->{kind}:$_->{attempt}:$_->{http_status}" } attempts_of($node, $id)), 'cancel:1:503 cancel:2:503 cancel:3:503',
 	'three of them failed');
+
+$id = start('async', { lose => 1 }, endpoint => patient_endpoint());
+wait_state($node, $id, 'backing_off');
+cancel($id);
+ok(wait_cancellation($id, 'requested'), 'scenario 66: before the start is answered, it is noted');
+is($peer->complete($id, result => 1, start_time => '2001-01-01T00:00:00Z')->{status}, 200, 'then the operation is completed');
+is(state_of($node, $id), 'succeeded', 'scenario 67: succeeded');
+is(history_of($node, $id), 'Scheduled Started CancelRequested Completed', 'no event tells of a result of the cancel request');
+is(scalar(cancels_of($id)), 0, 'since it was not sent');
 
 # --- everything together: many at once, each with a completion of its own
 

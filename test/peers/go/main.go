@@ -7,6 +7,7 @@
 //
 //	echo-json, echo-bytes, echo-nothing
 //	              200 with the input
+//	long          200 with {"bytes"} bytes of JSON
 //	seen          200 with what the library gave its handler: the request id, the
 //	              callback, headers, links, and how long it has
 //	async         201, then a callback; see Script
@@ -42,7 +43,7 @@ const nexusPath = "/nexus"
 func newNexusHandler(peer *Peer) (http.Handler, error) {
 	old := nexus.NewService("old")
 	old.MustRegister(echo[json.RawMessage](peer, "echo-json"), echo[[]byte](peer, "echo-bytes"),
-		echo[nexus.NoValue](peer, "echo-nothing"), seen(peer, "seen"), &asyncOperation{name: "async", peer: peer},
+		echo[nexus.NoValue](peer, "echo-nothing"), long(peer, "long"), seen(peer, "seen"), &asyncOperation{name: "async", peer: peer},
 		unsuccessful(peer, "unsuccessful"), handlerError(peer, "error"))
 	escaped := nexus.NewService("Ser/vic e")
 	escaped.MustRegister(&asyncOperation{name: "f/o/o", peer: peer}, seen(peer, "i need to/be escaped"))

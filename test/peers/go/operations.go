@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/nexus-rpc/sdk-go/nexus"
@@ -108,6 +109,18 @@ func echo[T any](peer *Peer, name string) nexus.Operation[T, T] {
 	return nexus.NewSyncOperation(name, func(ctx context.Context, input T, options nexus.StartOperationOptions) (T, error) {
 		peer.noteStart(ctx, options)
 		return input, nil
+	})
+}
+
+// Length is the input of an operation with a long result.
+type Length struct {
+	Bytes int `json:"bytes"`
+}
+
+func long(peer *Peer, name string) nexus.Operation[Length, string] {
+	return nexus.NewSyncOperation(name, func(ctx context.Context, script Length, options nexus.StartOperationOptions) (string, error) {
+		peer.noteStart(ctx, options)
+		return strings.Repeat("x", script.Bytes-len(`""`)), nil
 	})
 }
 
