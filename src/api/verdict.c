@@ -14,6 +14,8 @@
 #include "utils/jsonb.h"
 
 #define TIMEOUT_TYPE_PREFIX "TIMEOUT_TYPE_"
+#define CONTENT_TYPE_SHOWN 200	/* of what a handler made arbitrarily long; it
+								 * is ASCII */
 
 static void
 append_member(StringInfo json, const char *name, const char *value)
@@ -94,7 +96,8 @@ nexus_verdict_result(const NexusOperationRow *row)
 		return (Datum) 0;
 	if (!row->result_is_json)
 		raise_outcome(row, NEXUS_ERRCODE_RESULT_NOT_JSON, "has a result that cannot be jsonb",
-					  row->result_content_type == NULL ? "" : psprintf(": %s", row->result_content_type),
+					  row->result_content_type == NULL ? ""
+					  : psprintf(": %.*s", CONTENT_TYPE_SHOWN, row->result_content_type),
 					  "Read it from nexus.operations.result_bytes.");
 	text = pnstrdup(VARDATA_ANY(row->result), VARSIZE_ANY_EXHDR(row->result));
 	text = pg_any_to_server(text, strlen(text), PG_UTF8);

@@ -11,6 +11,9 @@
 #define TEMPORAL_PAYLOAD "application/x-temporal-payload"
 #define JSON "application/json"
 #define OCTETS "application/octet-stream"
+#define PROTOBUF "application/x-protobuf"
+#define JSON_PROTOBUF JSON "; format=protobuf"
+#define CONTENT_PREFIX "content-"
 
 /* Fields of Payload and of an entry of a map. */
 #define FIELD_METADATA 1
@@ -86,9 +89,17 @@ take_field(NexusText *rest, Field *field)
 		take_bytes(rest, number, &field->bytes);
 }
 
-/* Remember an entry of the metadata if it is the encoding. */
+/* What is read of a Payload message: views into it. */
+typedef struct TemporalPayload
+{
+	NexusText	encoding;
+	NexusText	message_type;
+	NexusText	data;
+} TemporalPayload;
+
+/* Remember an entry of the metadata if it says what the data is. */
 static bool
-read_entry(NexusText entry, NexusText *encoding)
+read_entry(NexusText entry, TemporalPayload *payload)
 {
 	NexusText	key = {"", 0};
 	NexusText	value = {"", 0};
@@ -106,18 +117,18 @@ read_entry(NexusText entry, NexusText *encoding)
 			value = field.bytes;
 	}
 	if (nexus_text_equal(key, nexus_text_of("encoding")))
-		*encoding = value;
+		payload->encoding = value;
+	else if (nexus_text_equal(key, nexus_text_of("messageType")))
+		payload->message_type = value;
 	return true;
 }
 
-/* Views into the message; false where it is malformed or its data is elsewhere. */
+/* False where the message is malformed or its data is elsewhere. */
 static bool
-read_temporal_payload(NexusText message, NexusText *encoding, NexusText *data)
+read_temporal_payload(NexusText message, TemporalPayload *payload)
 {
 	Field		field;
 
-	*encoding = nexus_text_make("", 0);
-	*data = nexus_text_make("", 0);
 	while (message.len > 0)
 	{
 		if (!take_field(&message, &field) || field.number == FIELD_EXTERNAL)
@@ -125,8 +136,8 @@ read_temporal_payload(NexusText message, NexusText *encoding, NexusText *data)
 		if (field.wire_type != WIRE_BYTES)
 			continue;
 		if (field.number == FIELD_DATA)
-			*data = field.bytes;
-		else if (field.number == FIELD_METADATA && !read_entry(field.bytes, encoding))
+			payload->data = field.bytes;
+		else if (field.number == FIELD_METADATA && !read_entry(field.bytes, payload))
 			return false;
 	}
 	return true;
@@ -135,24 +146,33 @@ read_temporal_payload(NexusText message, NexusText *encoding, NexusText *data)
 static void
 classify_temporal_payload(NexusText body, NexusPayload *payload)
 {
-	NexusText	encoding;
-	NexusText	data;
+	static const struct
+	{
+		const char *encoding;
+		NexusPayloadKind kind;
+		const char *type;		/* of the same outside of a Payload */
+		bool		has_message_type;
+	}			encodings[] = {
+		{"json/plain", NEXUS_PAYLOAD_JSON, JSON, false},
+		{"json/protobuf", NEXUS_PAYLOAD_JSON, JSON_PROTOBUF, true},
+		{"binary/null", NEXUS_PAYLOAD_NULL, "", false},
+		{"binary/plain", NEXUS_PAYLOAD_BYTES, OCTETS, false},
+		{"binary/protobuf", NEXUS_PAYLOAD_BYTES, PROTOBUF, true},
+	};
+	TemporalPayload temporal = {{"", 0}, {"", 0}, {"", 0}};
 
-	if (!read_temporal_payload(body, &encoding, &data))
+	if (!read_temporal_payload(body, &temporal))
 		return;
-	if (nexus_text_equal(encoding, nexus_text_of("json/plain")) ||
-		nexus_text_equal(encoding, nexus_text_of("json/protobuf")))
+	for (size_t i = 0; i < sizeof(encodings) / sizeof(encodings[0]); i++)
 	{
-		payload->kind = NEXUS_PAYLOAD_JSON;
-		payload->data = data;
+		if (!nexus_text_equal(temporal.encoding, nexus_text_of(encodings[i].encoding)))
+			continue;
+		payload->kind = encodings[i].kind;
+		payload->decoded_type = encodings[i].type;
+		if (encodings[i].has_message_type)
+			payload->message_type = temporal.message_type;
+		payload->data = payload->kind == NEXUS_PAYLOAD_NULL ? nexus_text_make("", 0) : temporal.data;
 	}
-	else if (nexus_text_equal(encoding, nexus_text_of("binary/null")))
-	{
-		payload->kind = NEXUS_PAYLOAD_NULL;
-		payload->data = nexus_text_make("", 0);
-	}
-	else if (nexus_text_equal(encoding, nexus_text_of("binary/plain")))
-		payload->data = data;
 }
 
 static bool
@@ -173,34 +193,41 @@ nexus_payload_has_json_type(const NexusHeaders *headers)
 		is_media_type(content_type, JSON);
 }
 
+/*
+ * Whether a header says more of the content than its type and length; "name" is
+ * then what follows "content-".
+ */
+static bool
+is_other_content_header(NexusText *name, NexusText value)
+{
+	NexusText	prefix = nexus_text_of(CONTENT_PREFIX);
+
+	if (!nexus_text_starts_fold(*name, prefix))
+		return false;
+	*name = nexus_text_make(name->data + prefix.len, name->len - prefix.len);
+	if (nexus_text_equal_fold(*name, nexus_text_of("encoding")))
+		return value.len > 0 && !nexus_text_equal_fold(value, nexus_text_of("identity"));
+	return !nexus_text_equal_fold(*name, nexus_text_of("type")) &&
+		!nexus_text_equal_fold(*name, nexus_text_of("length"));
+}
+
 /* Look at all content headers; true where one says that the body is encoded. */
 static bool
 read_content_headers(const NexusHeaders *headers, NexusPayload *payload)
 {
-	NexusText	prefix = nexus_text_of("content-");
 	bool		is_encoded = false;
 
+	(void) nexus_headers_get(headers, "content-type", &payload->content_type);
 	for (size_t i = 0; i < headers->count; i++)
 	{
 		NexusText	name;
 		NexusText	value;
 
 		nexus_headers_at(headers, i, &name, &value);
-		if (!nexus_text_starts_fold(name, prefix))
+		if (!is_other_content_header(&name, value))
 			continue;
-		name = nexus_text_make(name.data + prefix.len, name.len - prefix.len);
-		if (nexus_text_equal_fold(name, nexus_text_of("type")))
-		{
-			if (payload->content_type.len == 0)
-				payload->content_type = value;
-			continue;
-		}
-		if (nexus_text_equal_fold(name, nexus_text_of("length")))
-			continue;
-		payload->has_other_content_headers = true;
-		if (nexus_text_equal_fold(name, nexus_text_of("encoding")) && value.len > 0 &&
-			!nexus_text_equal_fold(value, nexus_text_of("identity")))
-			is_encoded = true;
+		payload->other_headers = headers;
+		is_encoded |= nexus_text_equal_fold(name, nexus_text_of("encoding"));
 	}
 	return is_encoded;
 }
@@ -211,7 +238,9 @@ nexus_payload_classify(const NexusHeaders *headers, NexusText body, NexusPayload
 	payload->kind = NEXUS_PAYLOAD_BYTES;
 	payload->data = body;
 	payload->content_type = nexus_text_make("", 0);
-	payload->has_other_content_headers = false;
+	payload->decoded_type = NULL;
+	payload->message_type = nexus_text_make("", 0);
+	payload->other_headers = NULL;
 	if (read_content_headers(headers, payload))
 		return;
 	if (is_media_type(payload->content_type, JSON))
@@ -220,6 +249,54 @@ nexus_payload_classify(const NexusHeaders *headers, NexusText body, NexusPayload
 		classify_temporal_payload(body, payload);
 	else if (body.len == 0 && !is_media_type(payload->content_type, OCTETS))
 		payload->kind = NEXUS_PAYLOAD_NULL;
+}
+
+/* "; name=value", quoted as RFC 9110 section 5.6.4 has it. */
+static void
+append_parameter(NexusBuffer *out, const char *prefix, NexusText name, NexusText value)
+{
+	nexus_buffer_append_string(out, "; ");
+	nexus_buffer_append_string(out, prefix);
+	for (size_t i = 0; i < name.len; i++)
+	{
+		char		c = name.data[i];
+
+		c = c >= 'A' && c <= 'Z' ? (char) (c - 'A' + 'a') : c;
+		nexus_buffer_append(out, &c, 1);
+	}
+	nexus_buffer_append_string(out, "=\"");
+	for (size_t i = 0; i < value.len; i++)
+	{
+		if (value.data[i] == '"' || value.data[i] == '\\')
+			nexus_buffer_append(out, "\\", 1);
+		nexus_buffer_append(out, &value.data[i], 1);
+	}
+	nexus_buffer_append(out, "\"", 1);
+}
+
+bool
+nexus_payload_append_type(const NexusPayload *payload, NexusBuffer *out)
+{
+	const NexusHeaders *headers = payload->other_headers;
+
+	if (payload->decoded_type != NULL)
+		nexus_buffer_append_string(out, payload->decoded_type);
+	else if (payload->content_type.len > 0)
+		nexus_buffer_append_text(out, payload->content_type);
+	else if (headers != NULL)
+		nexus_buffer_append_string(out, OCTETS);
+	if (payload->message_type.len > 0)
+		append_parameter(out, "", nexus_text_of("message-type"), payload->message_type);
+	for (size_t i = 0; headers != NULL && i < headers->count; i++)
+	{
+		NexusText	name;
+		NexusText	value;
+
+		nexus_headers_at(headers, i, &name, &value);
+		if (is_other_content_header(&name, value))
+			append_parameter(out, CONTENT_PREFIX, name, value);
+	}
+	return !out->is_broken;
 }
 
 bool

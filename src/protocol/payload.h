@@ -19,17 +19,32 @@ typedef struct NexusPayload
 	NexusPayloadKind kind;
 	NexusText	data;			/* into the body, or into what was decoded */
 	NexusText	content_type;	/* as it came; len 0 where there was none */
-	bool		has_other_content_headers;	/* Content-Encoding and the like */
+	const char *decoded_type;	/* of data taken out of a Temporal Payload;
+								 * NULL for a body as it came */
+	NexusText	message_type;	/* of decoded protobuf, else len 0 */
+	const NexusHeaders *other_headers;	/* where one says more than type and
+										 * length: Content-Encoding and the
+										 * like; else NULL */
 } NexusPayload;
 
 /*
  * Classify a body.  Media type application/json (any parameters) is JSON.
  * application/x-temporal-payload is decoded: encodings json/plain and
- * json/protobuf become JSON, binary/null NULL, binary/plain bytes; others, and
- * what cannot be decoded, stay the bytes that came.  A body with a
- * Content-Encoding stays bytes.  Never fails.
+ * json/protobuf become JSON, binary/null NULL, binary/plain and
+ * binary/protobuf bytes; others, and what cannot be decoded, stay the bytes
+ * that came.  A body with a Content-Encoding stays bytes.  Never fails.
+ * "headers" must stay as long as the payload is used.
  */
 extern void nexus_payload_classify(const NexusHeaders *headers, NexusText body, NexusPayload *payload);
+
+/*
+ * Append the content type to be kept with the data: that which came or, of
+ * decoded data, that which Temporal gives it on the wire.  Other content
+ * headers follow as parameters ("application/json; content-encoding=gzip"),
+ * since without them nobody could read the bytes.  Nothing where there is
+ * nothing to say.
+ */
+extern bool nexus_payload_append_type(const NexusPayload *payload, NexusBuffer *out);
 
 /* Whether the media type of Content-Type is application/json, whatever its parameters. */
 extern bool nexus_payload_has_json_type(const NexusHeaders *headers);

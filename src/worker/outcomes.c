@@ -11,6 +11,7 @@
 #include "utils/timestamp.h"
 
 #define FAILURE_MAX (256 * 1024)	/* of failures of our own making */
+#define CONTENT_TYPE_MAX (1024 * 1024)	/* far more than headers may be */
 
 Datum
 nexus_outcomes_jsonb(NexusWorker *worker, NexusText json)
@@ -51,13 +52,26 @@ nexus_outcomes_timed_out(NexusWorker *worker, const NexusUuid *id, const char *e
 	return outcome;
 }
 
+/* NULL where nothing says what the data is. */
+static const char *
+content_type_of(NexusWorker *worker, const NexusPayload *payload)
+{
+	NexusBuffer type;
+	char	   *text = NULL;
+
+	nexus_buffer_init(&type, CONTENT_TYPE_MAX);
+	if (nexus_payload_append_type(payload, &type) && type.len > 0)
+		text = nexus_outcomes_text(worker, nexus_buffer_view(&type));
+	nexus_buffer_free(&type);
+	return text;
+}
+
 void
 nexus_outcomes_set_payload(NexusWorker *worker, NexusOutcome *outcome, const NexusPayload *payload)
 {
 	MemoryContext context = nexus_group_context(worker->group);
 
-	if (payload->content_type.len > 0)
-		outcome->result_content_type = nexus_outcomes_text(worker, payload->content_type);
+	outcome->result_content_type = content_type_of(worker, payload);
 	if (payload->kind == NEXUS_PAYLOAD_NULL)
 		return;
 	outcome->result = MemoryContextAllocHuge(context, payload->data.len + VARHDRSZ);

@@ -13,7 +13,8 @@ must be something else, the header X-Script carries that object.
     echo             200, the body and its content headers as they came
     headers          200, the request's headers as JSON
     empty            200 without a body
-    reply            {"status", "headers", "body", "chunked"}: exactly that
+    reply            {"status", "headers", "body", "chunked"}: exactly that; headers may be a list of pairs,
+                     and "body_base64" stands for a body that is no text (of a callback, too)
     async            201, then a callback: {"after": ms (null: never), "state", "result" or "body",
                      "headers", "chunked", "times", "early": before the 201, "token", "style": "old",
                      "close_time", "failure", "callback": another URL}
@@ -98,7 +99,7 @@ class Request:
             return {}
         try:
             script = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             return {}
         return script if isinstance(script, dict) else {}
 
@@ -320,6 +321,16 @@ def as_bytes(value):
     return value.encode() if isinstance(value, str) else json_bytes(value)
 
 
+def body_of(script):
+    if "body_base64" in script:
+        return base64.b64decode(script["body_base64"])
+    return as_bytes(script.get("body", ""))
+
+
+def pairs_of(headers):
+    return [tuple(pair) for pair in headers] if isinstance(headers, list) else list(headers.items())
+
+
 def link_headers(script):
     return [("Nexus-Link", '<%s>; type="%s"' % (link["url"], link["type"])) for link in script.get("links", ())]
 
@@ -402,9 +413,8 @@ class Handler:
         connection.send(200, link_headers(script))
 
     def play_reply(self, connection, request, script):
-        headers = list(script.get("headers", {}).items()) + link_headers(script)
-        connection.send(script.get("status", 200), headers, as_bytes(script.get("body", "")),
-                        script.get("chunked", False))
+        headers = pairs_of(script.get("headers", {})) + link_headers(script)
+        connection.send(script.get("status", 200), headers, body_of(script), script.get("chunked", False))
 
     def play_operation_error(self, connection, request, script):
         state = script.get("state", "failed")
@@ -591,17 +601,17 @@ class CallbackSender:
             "Nexus-Operation-Start-Time": email.utils.formatdate(operation.start_time, usegmt=True)})
         if script.get("close_time"):
             headers["Nexus-Operation-Close-Time"] = script["close_time"]
-        if "body" in script:
-            body = as_bytes(script["body"])
+        if "body" in script or "body_base64" in script:
+            body = body_of(script)
         elif state == "succeeded":
             body = json_bytes(script.get("result", {"token": operation.token}))
         else:
             body = json_bytes(script.get("failure", {"message": "scripted " + state}))
-        for name, value in script.get("headers", {}).items():
-            headers = {known: kept for known, kept in headers.items() if known.lower() != name.lower()}
-            if value is not None:
-                headers[name] = value
-        return list(headers.items()) + link_headers(script), body, script.get("chunked", False)
+        given = pairs_of(script.get("headers", {}))
+        names = {name.lower() for name, value in given}
+        pairs = [(name, value) for name, value in headers.items() if name.lower() not in names]
+        pairs += [(name, value) for name, value in given if value is not None]
+        return pairs + link_headers(script), body, script.get("chunked", False)
 
     async def post(self, url, headers, body, is_chunked):
         key = (url.scheme, url.hostname, url.port)

@@ -9,6 +9,7 @@
 
 /* Entries of the metadata map: encoding and something else. */
 #define ENCODING(len, value_len, value) "\x0a" len "\x0a\x08" "encoding" "\x12" value_len value
+#define MESSAGE_TYPE "\x0a\x12\x0a\x0b" "messageType" "\x12\x03" "a.B"
 #define OTHER_ENTRY "\x0a\x06\x0a\x01" "k" "\x12\x01" "v"
 
 typedef struct Row
@@ -20,42 +21,54 @@ typedef struct Row
 	size_t		len;			/* 0: that of the string */
 	NexusPayloadKind kind;
 	const char *data;			/* NULL: the body */
+	const char *type;			/* to be kept; NULL: that which came */
 } Row;
 
 static const Row rows[] = {
-	{"item 14: bytes", "application/octet-stream", NULL, "\0\1", 2, NEXUS_PAYLOAD_BYTES, NULL},
-	{"item 16: nothing at all", NULL, NULL, "", 0, NEXUS_PAYLOAD_NULL, NULL},
-	{"item 18: JSON with a charset", "application/json; charset=utf-8", NULL, "666", 0, NEXUS_PAYLOAD_JSON, NULL},
-	{"JSON", "application/json", NULL, "666", 0, NEXUS_PAYLOAD_JSON, NULL},
-	{"JSON whatever the case", "Application/JSON;format=protobuf", NULL, "{}", 0, NEXUS_PAYLOAD_JSON, NULL},
-	{"JSON with a language", "application/json", "Content-Language: en", "{}", 0, NEXUS_PAYLOAD_JSON, NULL},
-	{"labelled JSON, but empty", "application/json", NULL, "", 0, NEXUS_PAYLOAD_JSON, NULL},
-	{"not quite JSON", "application/jsonx", NULL, "{}", 0, NEXUS_PAYLOAD_BYTES, NULL},
-	{"compressed JSON", "application/json", "Content-Encoding: gzip", "\x1f\x8b", 0, NEXUS_PAYLOAD_BYTES, NULL},
-	{"JSON under an encoding that is none", "application/json", "Content-Encoding: Identity", "1", 0, NEXUS_PAYLOAD_JSON, NULL},
-	{"no type, some bytes", NULL, NULL, "x", 0, NEXUS_PAYLOAD_BYTES, NULL},
-	{"empty text", "text/plain", NULL, "", 0, NEXUS_PAYLOAD_NULL, NULL},
-	{"empty bytes", "application/octet-stream", NULL, "", 0, NEXUS_PAYLOAD_BYTES, NULL},
-	{"length is no content of its own", NULL, "Content-Length: 0", "", 0, NEXUS_PAYLOAD_NULL, NULL},
-	{"item 17: json/plain", TEMPORAL, NULL, ENCODING("\x16", "\x0a", "json/plain") "\x12\x03" "666", 0, NEXUS_PAYLOAD_JSON, "666"},
+	{"item 14: bytes", "application/octet-stream", NULL, "\0\1", 2, NEXUS_PAYLOAD_BYTES, NULL, NULL},
+	{"item 16: nothing at all", NULL, NULL, "", 0, NEXUS_PAYLOAD_NULL, NULL, NULL},
+	{"item 18: JSON with a charset", "application/json; charset=utf-8", NULL, "666", 0, NEXUS_PAYLOAD_JSON, NULL, NULL},
+	{"JSON", "application/json", NULL, "666", 0, NEXUS_PAYLOAD_JSON, NULL, NULL},
+	{"JSON whatever the case", "Application/JSON;format=protobuf", NULL, "{}", 0, NEXUS_PAYLOAD_JSON, NULL, NULL},
+	{"JSON with a language", "application/json", "Content-Language: en", "{}", 0, NEXUS_PAYLOAD_JSON, NULL,
+	"application/json; content-language=\"en\""},
+	{"labelled JSON, but empty", "application/json", NULL, "", 0, NEXUS_PAYLOAD_JSON, NULL, NULL},
+	{"not quite JSON", "application/jsonx", NULL, "{}", 0, NEXUS_PAYLOAD_BYTES, NULL, NULL},
+	{"compressed JSON", "application/json", "Content-Encoding: gzip", "\x1f\x8b", 0, NEXUS_PAYLOAD_BYTES, NULL,
+	"application/json; content-encoding=\"gzip\""},
+	{"encodings of nobody knows what", NULL, "CONTENT-Encoding: a\\\"b", "x", 0, NEXUS_PAYLOAD_BYTES, NULL,
+	"application/octet-stream; content-encoding=\"a\\\\\\\"b\""},
+	{"JSON under an encoding that is none", "application/json", "Content-Encoding: Identity", "1", 0, NEXUS_PAYLOAD_JSON, NULL, NULL},
+	{"no type, some bytes", NULL, NULL, "x", 0, NEXUS_PAYLOAD_BYTES, NULL, NULL},
+	{"empty text", "text/plain", NULL, "", 0, NEXUS_PAYLOAD_NULL, NULL, NULL},
+	{"empty bytes", "application/octet-stream", NULL, "", 0, NEXUS_PAYLOAD_BYTES, NULL, NULL},
+	{"length is no content of its own", NULL, "Content-Length: 0", "", 0, NEXUS_PAYLOAD_NULL, NULL, NULL},
+	{"item 17: json/plain", TEMPORAL, NULL, ENCODING("\x16", "\x0a", "json/plain") "\x12\x03" "666", 0, NEXUS_PAYLOAD_JSON, "666", "application/json"},
 	{"item 17: json/protobuf and more metadata", TEMPORAL, NULL,
-	OTHER_ENTRY ENCODING("\x19", "\x0d", "json/protobuf") OTHER_ENTRY "\x12\x02" "{}", 0, NEXUS_PAYLOAD_JSON, "{}"},
-	{"item 17: binary/plain", TEMPORAL, NULL, "\x12\x01" "x" ENCODING("\x18", "\x0c", "binary/plain"), 0, NEXUS_PAYLOAD_BYTES, "x"},
-	{"item 17: binary/null", TEMPORAL "; a=b", NULL, ENCODING("\x17", "\x0b", "binary/null"), 0, NEXUS_PAYLOAD_NULL, ""},
-	{"item 17: encrypted", TEMPORAL, NULL, ENCODING("\x1c", "\x10", "binary/encrypted") "\x12\x01" "x", 0, NEXUS_PAYLOAD_BYTES, NULL},
-	{"no metadata", TEMPORAL, NULL, "\x12\x01" "x", 0, NEXUS_PAYLOAD_BYTES, NULL},
-	{"empty message", TEMPORAL, NULL, "", 0, NEXUS_PAYLOAD_BYTES, NULL},
+		OTHER_ENTRY ENCODING("\x19", "\x0d", "json/protobuf") OTHER_ENTRY "\x12\x02" "{}", 0, NEXUS_PAYLOAD_JSON, "{}",
+	"application/json; format=protobuf"},
+	{"item 17: binary/plain", TEMPORAL, NULL, "\x12\x01" "x" ENCODING("\x18", "\x0c", "binary/plain"), 0, NEXUS_PAYLOAD_BYTES, "x",
+	"application/octet-stream"},
+	{"scenario 27: binary/protobuf", TEMPORAL, NULL, ENCODING("\x1b", "\x0f", "binary/protobuf") MESSAGE_TYPE "\x12\x01" "x", 0,
+	NEXUS_PAYLOAD_BYTES, "x", "application/x-protobuf; message-type=\"a.B\""},
+	{"scenario 27: json/protobuf", TEMPORAL, "Content-Language: de",
+		ENCODING("\x19", "\x0d", "json/protobuf") MESSAGE_TYPE "\x12\x02" "{}", 0, NEXUS_PAYLOAD_JSON, "{}",
+	"application/json; format=protobuf; message-type=\"a.B\"; content-language=\"de\""},
+	{"item 17: binary/null", TEMPORAL "; a=b", NULL, ENCODING("\x17", "\x0b", "binary/null"), 0, NEXUS_PAYLOAD_NULL, "", ""},
+	{"item 17: encrypted", TEMPORAL, NULL, ENCODING("\x1c", "\x10", "binary/encrypted") "\x12\x01" "x", 0, NEXUS_PAYLOAD_BYTES, NULL, NULL},
+	{"no metadata", TEMPORAL, NULL, "\x12\x01" "x", 0, NEXUS_PAYLOAD_BYTES, NULL, NULL},
+	{"empty message", TEMPORAL, NULL, "", 0, NEXUS_PAYLOAD_BYTES, NULL, NULL},
 	{"unknown fields are skipped", TEMPORAL, NULL,
-	"\x20\xff\x01" "\x29" "12345678" "\x35" "1234" "\x3a\x01" "x" ENCODING("\x16", "\x0a", "json/plain") "\x12\x01" "1", 0, NEXUS_PAYLOAD_JSON, "1"},
-	{"data kept elsewhere", TEMPORAL, NULL, ENCODING("\x16", "\x0a", "json/plain") "\x12\x01" "1" "\x1a\x01" "x", 0, NEXUS_PAYLOAD_BYTES, NULL},
-	{"the last data wins", TEMPORAL, NULL, "\x12\x01" "1" ENCODING("\x16", "\x0a", "json/plain") "\x12\x01" "2", 0, NEXUS_PAYLOAD_JSON, "2"},
-	{"a group", TEMPORAL, NULL, ENCODING("\x16", "\x0a", "json/plain") "\x23", 0, NEXUS_PAYLOAD_BYTES, NULL},
-	{"field 0", TEMPORAL, NULL, ENCODING("\x16", "\x0a", "json/plain") "\x02\x01" "x", 0, NEXUS_PAYLOAD_BYTES, NULL},
-	{"a length beyond the end", TEMPORAL, NULL, ENCODING("\x16", "\x0a", "json/plain") "\x12\x02" "1", 0, NEXUS_PAYLOAD_BYTES, NULL},
+	"\x20\xff\x01" "\x29" "12345678" "\x35" "1234" "\x3a\x01" "x" ENCODING("\x16", "\x0a", "json/plain") "\x12\x01" "1", 0, NEXUS_PAYLOAD_JSON, "1", "application/json"},
+	{"data kept elsewhere", TEMPORAL, NULL, ENCODING("\x16", "\x0a", "json/plain") "\x12\x01" "1" "\x1a\x01" "x", 0, NEXUS_PAYLOAD_BYTES, NULL, NULL},
+	{"the last data wins", TEMPORAL, NULL, "\x12\x01" "1" ENCODING("\x16", "\x0a", "json/plain") "\x12\x01" "2", 0, NEXUS_PAYLOAD_JSON, "2", "application/json"},
+	{"a group", TEMPORAL, NULL, ENCODING("\x16", "\x0a", "json/plain") "\x23", 0, NEXUS_PAYLOAD_BYTES, NULL, NULL},
+	{"field 0", TEMPORAL, NULL, ENCODING("\x16", "\x0a", "json/plain") "\x02\x01" "x", 0, NEXUS_PAYLOAD_BYTES, NULL, NULL},
+	{"a length beyond the end", TEMPORAL, NULL, ENCODING("\x16", "\x0a", "json/plain") "\x12\x02" "1", 0, NEXUS_PAYLOAD_BYTES, NULL, NULL},
 	{"a length of 64 bits", TEMPORAL, NULL, ENCODING("\x16", "\x0a", "json/plain") "\x12\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01" "1", 0,
-	NEXUS_PAYLOAD_BYTES, NULL},
-	{"a number without end", TEMPORAL, NULL, "\x20\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", 0, NEXUS_PAYLOAD_BYTES, NULL},
-	{"an entry that is broken within", TEMPORAL, NULL, "\x0a\x03\x0a\x08" "e" "\x12\x01" "1", 0, NEXUS_PAYLOAD_BYTES, NULL}
+	NEXUS_PAYLOAD_BYTES, NULL, NULL},
+	{"a number without end", TEMPORAL, NULL, "\x20\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", 0, NEXUS_PAYLOAD_BYTES, NULL, NULL},
+	{"an entry that is broken within", TEMPORAL, NULL, "\x0a\x03\x0a\x08" "e" "\x12\x01" "1", 0, NEXUS_PAYLOAD_BYTES, NULL, NULL}
 };
 
 static void
@@ -63,8 +76,9 @@ test_row(const Row *row, NexusHeaders *headers)
 {
 	size_t		len = row->len > 0 ? row->len : strlen(row->body);
 	NexusText	body = exact_copy(row->body, len);
-	NexusText	value;
+	const char *came = row->content_type != NULL ? row->content_type : "";
 	NexusPayload payload;
+	NexusBuffer type;
 
 	nexus_headers_reset(headers);
 	if (row->other != NULL)
@@ -77,9 +91,11 @@ test_row(const Row *row, NexusHeaders *headers)
 		is_text(payload.data, row->data, row->name);
 	else
 		ok(nexus_text_equal(payload.data, body), row->name);
-	is_text(payload.content_type, row->content_type != NULL ? row->content_type : "", row->name);
-	ok(payload.has_other_content_headers ==
-	   (row->other != NULL && !nexus_headers_get(headers, "content-length", &value)), row->name);
+	is_text(payload.content_type, came, row->name);
+	nexus_buffer_init(&type, 1000);
+	ok(nexus_payload_append_type(&payload, &type), row->name);
+	is_text(nexus_buffer_view(&type), row->type != NULL ? row->type : came, row->name);
+	nexus_buffer_free(&type);
 	free((char *) body.data);
 }
 
