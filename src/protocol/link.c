@@ -8,8 +8,6 @@
 #include "protocol/link.h"
 #include "protocol/json_text.h"
 
-#define HEADER "Nexus-Link"
-
 static bool
 is_hex(char c)
 {
@@ -125,11 +123,10 @@ is_type(NexusText type)
 	return type.len > 0;
 }
 
-bool
-nexus_link_format(NexusBuffer *out, NexusLink link, NexusError *error)
+/* What the syntax of the header lets pass, but nobody may write. */
+static bool
+check_value(NexusLink link, NexusError *error)
 {
-	if (!check_url(link.url, error))
-		return false;
 	for (size_t i = 0; i < link.url.len; i++)
 	{
 		unsigned char c = (unsigned char) link.url.data[i];
@@ -139,6 +136,14 @@ nexus_link_format(NexusBuffer *out, NexusLink link, NexusError *error)
 	}
 	if (!is_type(link.type))
 		return nexus_error_set(error, "link has an invalid type");
+	return true;
+}
+
+bool
+nexus_link_format(NexusBuffer *out, NexusLink link, NexusError *error)
+{
+	if (!check_url(link.url, error) || !check_value(link, error))
+		return false;
 	nexus_buffer_append(out, "<", 1);
 	nexus_buffer_append_text(out, link.url);
 	nexus_buffer_append_string(out, ">; type=\"");
@@ -157,6 +162,8 @@ append_links(NexusText value, size_t start, NexusBuffer *out, NexusError *error)
 
 	while ((found = nexus_link_parse_next(&value, &link, error)) > 0)
 	{
+		if (!check_value(link, NULL))
+			continue;
 		nexus_buffer_append_string(out, out->len == start ? "[{\"url\":" : ",{\"url\":");
 		nexus_json_append_string(out, link.url);
 		nexus_buffer_append_string(out, ",\"type\":");
@@ -173,7 +180,7 @@ nexus_link_headers_to_json(const NexusHeaders *headers, NexusBuffer *out, NexusE
 	size_t		position = 0;
 	NexusText	value;
 
-	while (nexus_headers_next(headers, HEADER, &position, &value))
+	while (nexus_headers_next(headers, NEXUS_LINK_HEADER, &position, &value))
 	{
 		if (!append_links(value, start, out, error))
 		{

@@ -7,6 +7,8 @@
 
 #include "protocol/headers.h"
 
+#define NEXUS_LINK_HEADER "Nexus-Link"
+
 typedef struct NexusLink
 {
 	NexusText	url;
@@ -24,9 +26,10 @@ extern int	nexus_link_parse_next(NexusText *rest, NexusLink *link, NexusError *e
 extern bool nexus_link_format(NexusBuffer *out, NexusLink link, NexusError *error);
 
 /*
- * Append all links of the headers as a JSON array [{"url":..,"type":..}];
- * nothing is appended where there are none.  False for a header that breaks
- * the syntax.
+ * Append all links of the headers as a JSON array [{"url":..,"type":..}], of
+ * whatever type they are; nothing is appended where there are none.  Skipped is
+ * a link that nexus_link_format() would refuse though it keeps to the syntax.
+ * False for a header that breaks the syntax.
  */
 extern bool nexus_link_headers_to_json(const NexusHeaders *headers, NexusBuffer *out, NexusError *error);
 
