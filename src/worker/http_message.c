@@ -10,6 +10,7 @@
 
 #include "config.h"
 #include "protocol/duration.h"
+#include "protocol/link.h"
 #include "protocol/url.h"
 #include "utils/timestamp.h"
 
@@ -17,10 +18,17 @@
 #define HEADERS_MAX (128 * 1024)	/* a caller's headers and ours */
 #define REPLY_HEADROOM (64 * 1024)	/* a reply may be wrapped in a little more
 									 * than its payload */
+#define LINK_MAX 512			/* an escaped database name and two ids */
+#define LINK_TYPE "nexus_pg.Operation"
 
 static NexusBuffer url;
 static NexusBuffer callback;
 static NexusHeaders headers;
+
+/* The link to an operation, of which only the id differs from the last one. */
+static NexusBuffer link;
+static NexusUuid link_incarnation;
+static size_t link_id_at;
 
 static void
 reset_buffers(void)
@@ -93,6 +101,51 @@ add_token(const NexusWorker *worker, const NexusDue *due)
 		&& nexus_headers_add_string(&headers, "Nexus-Callback-" NEXUS_TOKEN_HEADER_OF_SPEC, token);
 }
 
+/*
+ * nexus-pg:///databases/DATABASE/operations/ID?incarnation=UUID.  The name is
+ * escaped as the bytes that pg_database has: which encoding they are in is not
+ * known.
+ */
+static bool
+make_link(const NexusWorker *worker, NexusError *error)
+{
+	static const NexusUuid any = {{0}};
+	char		id[NEXUS_UUID_TEXT_LEN + 1];
+	NexusLink	named = {.type = nexus_text_of(LINK_TYPE)};
+	NexusBuffer target;
+	bool		ok;
+
+	nexus_buffer_init(&target, LINK_MAX);
+	nexus_buffer_append_string(&target, "nexus-pg:///databases/");
+	nexus_url_append_segment(&target, nexus_text_of(worker->database_name));
+	nexus_buffer_append_string(&target, "/operations/");
+	link_id_at = target.len + 1;	/* behind "<" */
+	nexus_uuid_format(&any, id);
+	nexus_buffer_append_string(&target, id);
+	nexus_buffer_append_string(&target, "?incarnation=");
+	nexus_uuid_format(&worker->incarnation.id, id);
+	nexus_buffer_append_string(&target, id);
+
+	nexus_buffer_free(&link);
+	nexus_buffer_init(&link, LINK_MAX);
+	named.url = nexus_buffer_view(&target);
+	ok = nexus_link_format(&link, named, error);
+	nexus_buffer_free(&target);
+	link_incarnation = worker->incarnation.id;
+	return ok;
+}
+
+/* Where the handler's people find what has called them. */
+static bool
+add_link(const NexusWorker *worker, const char *id, NexusError *error)
+{
+	if ((link.len == 0 || memcmp(&link_incarnation, &worker->incarnation.id, sizeof(NexusUuid)) != 0)
+		&& !make_link(worker, error))
+		return false;
+	memcpy(link.data + link_id_at, id, NEXUS_UUID_TEXT_LEN);
+	return nexus_headers_add(&headers, nexus_text_of(NEXUS_LINK_HEADER), nexus_buffer_view(&link));
+}
+
 static void
 fill_request(const NexusEndpointQueue *queue, const NexusCaller *caller, int64 timeout_ms, NexusHttpRequest *request)
 {
@@ -126,6 +179,8 @@ nexus_http_message_start(const NexusWorker *worker, const NexusEndpointQueue *qu
 
 	nexus_uuid_format(&due->id, id);
 	nexus_headers_add_string(&headers, "Nexus-Request-Id", id);
+	if (!add_link(worker, id, error))
+		return false;
 	if (!add_token(worker, due))
 		return nexus_error_set(error, "the callback token could not be made");
 	if (due->input.data != NULL && due->input_content_type != NULL)

@@ -14,6 +14,8 @@
 typedef struct NexusWorker
 {
 	Oid			database;
+	char		database_name[NAMEDATALEN]; /* a worker leaves before it is
+											 * renamed */
 	Oid			operation_table;	/* its OID: gone means the extension is
 									 * gone */
 	MemoryContext context;		/* of the process's life */

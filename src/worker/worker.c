@@ -13,6 +13,7 @@
 #include <signal.h>
 
 #include "access/xact.h"
+#include "commands/dbcommands.h"
 #include "config.h"
 #include "miscadmin.h"
 #include "pgstat.h"
@@ -366,6 +367,16 @@ run(NexusWorker *worker)
 /* ---- start ---- */
 
 static void
+find_database_name(void *arg)
+{
+	NexusWorker *worker = arg;
+	char	   *name = get_database_name(worker->database);
+
+	if (name != NULL)
+		strlcpy(worker->database_name, name, sizeof(worker->database_name));
+}
+
+static void
 find_last_close_time(void *arg)
 {
 	*(TimestampTz *) arg = nexus_survey_last_close_time();
@@ -390,6 +401,8 @@ create(Oid database)
 		proc_exit(0);
 	if (!nexus_worker_registry_attach(database))
 		proc_exit(0);
+	if (!nexus_transaction_run("read the database's name", find_database_name, worker, NULL))
+		proc_exit(1);
 	if (!nexus_transaction_run("read the last close time", find_last_close_time, &last_close_time, NULL))
 		proc_exit(1);
 

@@ -2,8 +2,8 @@
 
     worker.py ADDRESS NAMESPACE TASK_QUEUE
 
-Operations: Echo (answers at once), Flaky (fails twice for each request id),
-and four that are workflows whose id is the request id: SayHello, Sleep (until
+Operations: Echo (answers at once), Links (answers with the links it was given),
+Flaky (fails twice for each request id), and four that are workflows whose id is the request id: SayHello, Sleep (until
 canceled or so many seconds), Fail, Wait (until it gets the signal "release").
 """
 import asyncio
@@ -98,6 +98,7 @@ class WaitWorkflow:
 @nexusrpc.service
 class HelloService:
     Echo: nexusrpc.Operation[Message, Message]
+    Links: nexusrpc.Operation[Message, Message]
     Flaky: nexusrpc.Operation[Message, Message]
     SayHello: nexusrpc.Operation[Greeting, Message]
     Sleep: nexusrpc.Operation[Duration, Message]
@@ -113,6 +114,10 @@ class HelloHandler:
     @nexusrpc.handler.sync_operation
     async def Echo(self, ctx: nexusrpc.handler.StartOperationContext, message: Message) -> Message:
         return message
+
+    @nexusrpc.handler.sync_operation
+    async def Links(self, ctx: nexusrpc.handler.StartOperationContext, message: Message) -> Message:
+        return Message(" ".join(f"{link.type} {link.url}" for link in ctx.inbound_links))
 
     @nexusrpc.handler.sync_operation
     async def Flaky(self, ctx: nexusrpc.handler.StartOperationContext, message: Message) -> Message:

@@ -25,6 +25,12 @@ sub schedule
 is(sql(q{SELECT nexus.execute('hello', 'HelloService', 'Echo', '{"Message":"hi 👋"}', await_timeout => '20s') ->> 'Message'}),
 	'hi 👋', 'a synchronous operation gives back what it was given');
 
+my $linked = schedule('Links', { Message => '' });
+my $incarnation = sql('SELECT id FROM nexus.incarnation');
+is(sql("SELECT nexus.await('$linked', '20s') ->> 'Message'"),
+	"nexus_pg.Operation nexus-pg:///databases/postgres/operations/$linked?incarnation=$incarnation",
+	'scenario 3: a Temporal Server hands our one link on to its worker');
+
 # --- a workflow, and a transaction that never was ---------------------------
 
 my $before = $temporal->workflow_count;
