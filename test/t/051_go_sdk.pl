@@ -112,6 +112,8 @@ is(join(' ', sort keys %{ $seen->{callback_header} }), 'nexus-pg-token token', '
 like($seen->{callback_header}{'nexus-pg-token'}, qr/^1\.1\.[\w-]{43}$/, 'of which one is the token');
 ok(!(grep { /^(?:content|nexus-callback)-/ } keys %{ $seen->{header} }), 'which are not among the others');
 is("$seen->{header}{'x-own'} $seen->{header}{test}", 'mine ok', "item 6, scenario 26: the caller's headers");
+is_deeply($seen->{links}, [ { url => "nexus-pg:///databases/postgres/operations/$id?incarnation=$incarnation", type => 'nexus_pg.Operation' } ],
+	'item 94, scenario 3: one link, to the operation');
 cmp_ok($seen->{left_ms}, '<=', 5000, 'item 8: the library makes a deadline of Request-Timeout');
 cmp_ok($seen->{left_ms}, '>', 2000, 'and not an early one');
 like($seen->{header}{'operation-timeout'}, qr/^\d{4}ms$/, 'Operation-Timeout');
@@ -166,6 +168,10 @@ for my $case ([ 'item 55, scenario 21: no value', {}, undef, undef ], [ 'JSON nu
 	is(operation($id)->{result_content_type}, $type, 'its type');
 	is(value($node, "SELECT md5(result_bytes) FROM nexus.operations WHERE id = '$id'"), defined $bytes ? md5_hex($bytes) : '', 'its bytes');
 }
+
+$id = started();
+is($peer->complete($id, result => 1, links => [$late])->{status}, 200, 'scenario 57: after a start without links');
+is(operation($id)->{links}, undef, 'they are not taken, either');
 
 # --- failed and canceled, at once and by a completion
 
