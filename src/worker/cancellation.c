@@ -239,6 +239,38 @@ fail_with_message(Cancel *cancel, const NexusHttpResult *result, bool is_retryab
 	nexus_buffer_free(&failure);
 }
 
+/* It cannot be sent at all: a handler error of our own making. */
+static void
+refuse(Cancel *cancel, const char *type, const char *message)
+{
+	NexusHttpResult result = {.outcome = NEXUS_HTTP_REFUSED,.error = message};
+	NexusBuffer failure;
+
+	nexus_buffer_init(&failure, FAILURE_MAX);
+	nexus_failure_encode_handler_error(&failure, type, nexus_text_of(message), NEXUS_RETRYABLE_NO,
+									   nexus_text_make("", 0));
+	attempt_failed(cancel, &result, nexus_buffer_view(&failure), false);
+	nexus_buffer_free(&failure);
+}
+
+/* The time of its operation ran out first. */
+static void
+time_out(Cancel *cancel)
+{
+	const NexusDue *operation = cancel->operation;
+	NexusHttpResult result = {.outcome = NEXUS_HTTP_REFUSED,.error = ""};
+	NexusTimeoutType type = nexus_outcomes_timeout_type(NEXUS_STATE_STARTED, operation->scheduled_time,
+														operation->started_time, operation->schedule_to_close, 0,
+														operation->start_to_close);
+	NexusBuffer failure;
+
+	nexus_buffer_init(&failure, FAILURE_MAX);
+	nexus_failure_encode_timeout(&failure, type,
+								 nexus_text_of("operation timed out before cancellation could be delivered"));
+	attempt_failed(cancel, &result, nexus_buffer_view(&failure), false);
+	nexus_buffer_free(&failure);
+}
+
 static void
 on_cancel_done(void *arg, const NexusHttpResult *result)
 {
@@ -282,7 +314,6 @@ start(Cancel *cancel)
 	NexusEndpointQueue *queue = cancel->queue;
 	NexusCaller *caller;
 	NexusHttpRequest request;
-	NexusHttpResult result = {.outcome = NEXUS_HTTP_FAILED,.error = ""};
 	NexusError	error = {false, ""};
 
 	if (operation->is_closed || operation->state != NEXUS_STATE_STARTED)
@@ -298,17 +329,21 @@ start(Cancel *cancel)
 	cancel->is_busy = true;
 	cancel->sent_time = GetCurrentTimestamp();
 	if (queue->config == NULL)
-		result.error = "endpoint not registered";
+		refuse(cancel, "NOT_FOUND", "endpoint not registered");
 	else if (!caller->owner_exists)
-		result.error = "the operation's owner no longer exists";
-	else if (nexus_http_message_cancel(cancel->worker, queue, caller, operation, cancel->sent_time, &request, &error))
+		refuse(cancel, "UNAUTHORIZED", "the operation's owner no longer exists");
+	else if (operation->deadline <= cancel->sent_time)
+		time_out(cancel);
+	else if (caller->reason != NULL)
 	{
-		send_cancel(cancel, &request);
-		return true;
+		NexusHttpResult result = {.outcome = NEXUS_HTTP_FAILED,.error = caller->reason};
+
+		fail_with_message(cancel, &result, true);
 	}
+	else if (!nexus_http_message_cancel(cancel->worker, queue, caller, operation, cancel->sent_time, &request, &error))
+		refuse(cancel, "BAD_REQUEST", error.message);
 	else
-		result.error = error.message;
-	fail_with_message(cancel, &result, false);
+		send_cancel(cancel, &request);
 	return true;
 }
 
