@@ -79,7 +79,7 @@ SELECT nexus.schedule('regress_off', 'hello', 'timeouts', schedule_to_close_time
 SELECT schedule_to_close_timeout IS NULL FROM nexus.operations WHERE id = :'id';
 SELECT deadline IS NULL FROM nexus.pending_operations WHERE id = :'id';
 
--- What is not built yet, and values that never will be
+-- Words of a few, what is not built yet, and values that never will be
 SELECT pg_temp.with($$cancellation_type => 'wait_cancellation_completed'$$);
 SELECT pg_temp.with($$cancellation_type => NULL$$);
 SELECT pg_temp.with($$cancellation_type => 'abandon'$$);

@@ -65,6 +65,8 @@ CREATE TABLE nexus.operation (
     autovacuum_vacuum_insert_scale_factor = 0, autovacuum_vacuum_insert_threshold = 50000,
     autovacuum_analyze_scale_factor = 0, autovacuum_analyze_threshold = 50000,
     autovacuum_vacuum_cost_delay = 0);
+-- of a few words, and read by sleepers that hold no snapshot: never out of line
+ALTER TABLE nexus.operation ALTER COLUMN cancellation_type SET STORAGE PLAIN;
 CREATE INDEX operation_arrival ON nexus.operation (xid, id) WHERE state = 'scheduled';
 CREATE INDEX operation_queue ON nexus.operation (endpoint, xid, id) WHERE state = 'scheduled';
 CREATE INDEX operation_retry ON nexus.operation (endpoint, next_attempt_schedule_time, id)
@@ -269,13 +271,20 @@ SELECT o.id, o.endpoint, o.service, o.operation, o.owner,
     o.attempt, o.scheduled_time, o.started_time, o.last_attempt_complete_time,
     CASE WHEN v.mine THEN o.last_attempt_failure END AS last_attempt_failure,
     o.next_attempt_schedule_time, o.deadline,
-    o.cancellation_state, o.cancellation_requested_time, o.cancellation_attempt,
+    CASE WHEN b.reason IS NOT NULL AND o.state = 'started' THEN 'blocked'
+        WHEN o.cancellation_state = 'backing_off'
+            AND o.cancellation_next_attempt_schedule_time <= clock_timestamp() THEN 'scheduled'
+        ELSE o.cancellation_state END AS cancellation_state,
+    o.cancellation_requested_time, o.cancellation_attempt,
     CASE WHEN v.mine THEN o.cancellation_last_attempt_failure END AS cancellation_last_attempt_failure,
     CASE WHEN v.mine THEN o.summary END AS summary
 FROM nexus.operation o
 CROSS JOIN LATERAL (SELECT pg_has_role(o.owner::oid, 'USAGE') AS mine) v
 CROSS JOIN LATERAL (SELECT CASE WHEN o.state <> 'started' OR o.cancellation_state IN ('scheduled', 'backing_off')
-    THEN nexus._blocked_reason(o.endpoint, o.owner::oid, o.callback_base IS NOT NULL) END AS reason) b
+    THEN nexus._blocked_reason(o.endpoint, o.owner::oid, o.callback_base IS NOT NULL) END AS reason) r
+-- a cancel request needs no callback
+CROSS JOIN LATERAL (SELECT CASE WHEN o.state <> 'started' OR r.reason NOT IN ('no_callback_url', 'listener_down')
+    THEN r.reason END AS reason) b
 WHERE o.close_time IS NULL AND (v.mine OR pg_has_role('pg_monitor', 'USAGE'));
 
 CREATE VIEW nexus.operation_history WITH (security_barrier) AS
@@ -300,7 +309,9 @@ CROSS JOIN LATERAL (
             'nexus_header', o.headers, 'summary', o.summary)),
         (o.started_time, 3, 'NexusOperationStarted', jsonb_build_object(
             'scheduled_event_id', 1, 'request_id', o.id, 'operation_token', o.operation_token, 'links', o.links)),
-        (o.cancellation_requested_time, 2, 'NexusOperationCancelRequested', jsonb_build_object(
+        -- none for an abandoned one, of which the handler is not told
+        (CASE WHEN o.cancellation_state <> 'abandoned' THEN o.cancellation_requested_time END,
+            2, 'NexusOperationCancelRequested', jsonb_build_object(
             'scheduled_event_id', 1, 'reason', o.cancellation_reason, 'identity', o.cancellation_identity)),
         (CASE WHEN o.cancellation_state = 'succeeded' THEN o.cancellation_last_attempt_complete_time END,
             4, 'NexusOperationCancelRequestCompleted', jsonb_build_object('scheduled_event_id', 1)),

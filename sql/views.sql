@@ -110,6 +110,38 @@ SELECT every(d ->> 'operation_id' = m.id::text AND d ->> 'endpoint' = m.endpoint
 UPDATE nexus.operation SET input = '{"a": null, "b": [null]}', input_is_json = true WHERE id = pg_temp.id(1);
 SELECT attributes -> 'input' FROM nexus.operation_history WHERE operation_id = pg_temp.id(1) AND event_id = 1;
 
+-- A cancellation in each state, by cancellation type: who goes on waiting (NX005) for an operation that is open
+CREATE TEMP TABLE canceling (LIKE made INCLUDING DEFAULTS);
+INSERT INTO canceling (id, endpoint, operation, state, attempt, started_time, operation_token, cancellation_type, cancellation_state,
+    cancellation_requested_time, cancellation_reason, cancellation_identity, cancellation_attempt, cancellation_last_attempt_complete_time,
+    cancellation_next_attempt_schedule_time, cancellation_last_attempt_failure, callback_base)
+  SELECT pg_temp.id((100 + 10 * t.n + s.n)::integer), CASE s.n WHEN 4 THEN 'regress_callback' ELSE 'regress_off' END, 'canceling', 'started', 1,
+      '2026-01-01 00:00:01Z', 'token', t.name, s.name,
+      CASE WHEN s.name IS NOT NULL THEN timestamptz '2026-01-01 00:00:02Z' END, 'because', 'somebody', 1, '2026-01-01 00:00:03Z',
+      CASE s.name WHEN 'backing_off' THEN timestamptz '2026-01-01 00:00:04Z' END,
+      CASE WHEN s.name IN ('backing_off', 'failed') THEN '{"message": "", "cause": {"message": "cannot cancel"}}'::jsonb END, 'http://callback.example'
+  FROM unnest(ARRAY['wait_cancellation_completed', 'wait_cancellation_requested', 'try_cancel', 'abandon']) WITH ORDINALITY t (name, n),
+    unnest(ARRAY[NULL, 'requested', 'scheduled', 'backing_off', 'succeeded', 'failed', 'abandoned']) WITH ORDINALITY s (name, n);
+INSERT INTO nexus.operation SELECT * FROM canceling;
+SELECT cancellation_type, string_agg(concat(cancellation_state, ':', left(pg_temp.outcome(format('SELECT nexus.await(%L, ''1 ms'')', id)), 5)), ' ' ORDER BY id)
+  FROM canceling GROUP BY 1 ORDER BY min(id::text);
+SELECT pg_temp.outcome(format('SELECT nexus.await(%L)', id)) FROM canceling
+  WHERE (cancellation_type, cancellation_state) IN (('wait_cancellation_requested', 'failed'), ('wait_cancellation_requested', 'succeeded'),
+    ('try_cancel', 'scheduled'), ('abandon', 'abandoned')) ORDER BY id;
+SELECT DISTINCT pg_temp.outcome(format('CALL nexus.wait(%L)', id)) = pg_temp.outcome(format('SELECT nexus.await(%L)', id)) FROM canceling
+  WHERE cancellation_type IN ('try_cancel', 'abandon') AND cancellation_state IS NOT NULL;
+-- what is stored shows everywhere else
+SELECT DISTINCT a.state, a.result, a.failure, nexus.state(c.id), nexus.result(c.id)
+  FROM canceling c, nexus.await_all(ARRAY[c.id], '1 ms') a;
+SELECT DISTINCT o.cancellation_state, p.state, p.cancellation_state, p.blocked_reason FROM nexus.operations o
+  JOIN nexus.pending_operations p USING (id) WHERE id IN (SELECT id FROM canceling) ORDER BY 1, 2, 3, 4;
+SELECT DISTINCT o.cancellation_state, h.event_type FROM nexus.operation_history h JOIN nexus.operations o ON o.id = h.operation_id
+  WHERE o.id IN (SELECT id FROM canceling) AND event_type LIKE '%Cancel%' ORDER BY 1, 2;
+-- and where it is closed, the outcome counts for all
+UPDATE nexus.operation SET state = 'succeeded', close_time = '2026-01-01 00:00:05Z' WHERE id IN (SELECT id FROM canceling);
+SELECT DISTINCT pg_temp.outcome(format('SELECT nexus.await(%L)', id)) FROM canceling;
+
+DELETE FROM nexus.operation WHERE id IN (SELECT id FROM canceling);
 DELETE FROM nexus.failed_attempt WHERE operation_id IN (SELECT id FROM made);
 DELETE FROM nexus.operation WHERE id IN (SELECT id FROM made);
 DROP SERVER regress_off;

@@ -14,6 +14,9 @@
 
 /* The operation goes on, only the waiting ended. */
 #define NEXUS_ERRCODE_AWAIT_TIMED_OUT MAKE_SQLSTATE('N', 'X', '0', '0', '5')
+
+/* The operation goes on, only its cancel request came to nothing. */
+#define NEXUS_ERRCODE_CANCEL_FAILED MAKE_SQLSTATE('N', 'X', '0', '0', '6')
 #define NEXUS_ERRCODE_RESULT_NOT_JSON MAKE_SQLSTATE('N', 'X', '0', '0', '8')
 #define NEXUS_ERRCODE_OWN_TRANSACTION MAKE_SQLSTATE('N', 'X', '0', '0', '9')
 

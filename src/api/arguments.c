@@ -47,6 +47,7 @@ enum
 	ARG_ON_COMPLETION
 };
 
+/* The first one is the default: the words of protocol/await_rule. */
 static const char *const cancellation_types[] = {
 	"wait_cancellation_completed", "abandon", "try_cancel", "wait_cancellation_requested", NULL
 };
@@ -155,19 +156,19 @@ read_timeout(FunctionCallInfo fcinfo, int argument, const char *name)
 	return Min(microseconds, TIMEOUT_MAX_US);
 }
 
-/* One of a few words, of which only the first one is built so far. */
+/* One of a few words; the first one where the argument is NULL. */
 static const char *
 read_choice(FunctionCallInfo fcinfo, int argument, const char *name, const char *const *choices)
 {
 	char	   *value = read_text(fcinfo, argument);
 	StringInfoData known;
 
-	if (value == NULL || strcmp(value, choices[0]) == 0)
+	if (value == NULL)
 		return choices[0];
-	for (int i = 1; choices[i] != NULL; i++)
+	for (int i = 0; choices[i] != NULL; i++)
 	{
 		if (strcmp(value, choices[i]) == 0)
-			raise_not_supported(name, choices[0]);
+			return choices[i];
 	}
 
 	initStringInfo(&known);
@@ -207,7 +208,9 @@ read_options(FunctionCallInfo fcinfo, int shift, NexusNewOperation *operation)
 
 	if (!PG_ARGISNULL(ARG_OPERATION_KEY + shift))
 		raise_not_supported("operation_key", NULL);
-	(void) read_choice(fcinfo, ARG_KEY_REUSE_POLICY + shift, "key_reuse_policy", key_reuse_policies);
+	if (read_choice(fcinfo, ARG_KEY_REUSE_POLICY + shift, "key_reuse_policy", key_reuse_policies)
+		!= key_reuse_policies[0])
+		raise_not_supported("key_reuse_policy", key_reuse_policies[0]);
 	if (!PG_ARGISNULL(ARG_ON_COMPLETION + shift))
 		raise_not_supported("on_completion", NULL);
 }

@@ -24,19 +24,25 @@ PG_FUNCTION_INFO_V1(nexus_await_all);
 PG_FUNCTION_INFO_V1(nexus_state);
 PG_FUNCTION_INFO_V1(nexus_result);
 
-/* The row of an operation that must be closed by the deadline. */
+static bool
+is_awaited(const NexusOperationRow *row)
+{
+	return nexus_operation_await_end(row) == NEXUS_AWAIT_GOES_ON;
+}
+
+/* The row of an operation; awaiting it must end by the deadline. */
 static NexusOperationRow *
 await_row(const NexusUuid *id, TimestampTz deadline)
 {
 	NexusOperationRow *row = nexus_waiting_read(id);
 
-	if (nexus_state_is_closed(row->state))
+	if (!is_awaited(row))
 		return row;
 	nexus_waiting_refuse_own(row);
 	nexus_waiting_require_preload();
-	(void) nexus_waiting_until_closed(id, 1, deadline);
+	(void) nexus_waiting_until_ended(id, deadline);
 	row = nexus_waiting_read(id);
-	if (!nexus_state_is_closed(row->state))
+	if (is_awaited(row))
 		nexus_waiting_raise_timeout(row);
 	return row;
 }
@@ -77,7 +83,7 @@ sleep_without_snapshot(const NexusUuid *id, TimestampTz deadline)
 	if (SPI_connect_ext(SPI_OPT_NONATOMIC) != SPI_OK_CONNECT)
 		elog(ERROR, "could not connect to SPI");
 	SPI_commit();
-	(void) nexus_waiting_until_closed(id, 1, deadline);
+	(void) nexus_waiting_until_ended(id, deadline);
 
 	/* What the portal goes on with is read by a new one. */
 	EnsurePortalSnapshotExists();
@@ -110,13 +116,13 @@ nexus_wait(PG_FUNCTION_ARGS)
 	nexus_arguments_read_id(fcinfo, 0, &id);
 
 	row = nexus_waiting_read(&id);
-	if (!nexus_state_is_closed(row->state) && is_nonatomic_call(fcinfo))
+	if (is_awaited(row) && is_nonatomic_call(fcinfo))
 	{
 		nexus_waiting_refuse_own(row);
 		nexus_waiting_require_preload();
 		sleep_without_snapshot(&id, deadline);
 		row = nexus_waiting_read(&id);
-		if (!nexus_state_is_closed(row->state))
+		if (is_awaited(row))
 			nexus_waiting_raise_timeout(row);
 	}
 	PG_RETURN_DATUM(make_wait_result(fcinfo, nexus_verdict_take(await_row(&id, deadline))));

@@ -145,9 +145,9 @@ nexus_execute(PG_FUNCTION_ARGS)
 	nexus_waiters_arm(&operation.id, 1);
 	post(&operation, deadline);
 
-	(void) nexus_waiting_until_closed(&operation.id, 1, deadline);
+	(void) nexus_waiting_until_ended(&operation.id, deadline);
 	row = nexus_waiting_read(&operation.id);
-	if (!nexus_state_is_closed(row->state))
+	if (nexus_operation_await_end(row) == NEXUS_AWAIT_GOES_ON)
 		nexus_waiting_raise_timeout(row);
 	result = nexus_verdict_take(row);
 	if (result == (Datum) 0)

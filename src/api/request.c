@@ -13,6 +13,13 @@
 PG_FUNCTION_INFO_V1(nexus_cancel);
 PG_FUNCTION_INFO_V1(nexus_terminate);
 
+static bool
+is_worth_asking(const NexusOperationRow *row, NexusRequestKind kind)
+{
+	return !nexus_state_is_closed(row->state)
+		&& (kind != NEXUS_REQUEST_CANCEL || row->cancellation_state == NEXUS_CANCELLATION_NONE);
+}
+
 /* Ask in this transaction; false where there is nothing left to ask. */
 static bool
 ask(FunctionCallInfo fcinfo, NexusRequestKind kind)
@@ -23,12 +30,15 @@ ask(FunctionCallInfo fcinfo, NexusRequestKind kind)
 
 	nexus_arguments_read_id(fcinfo, 0, &id);
 	row = nexus_waiting_read(&id);
-	if (nexus_state_is_closed(row->state) || (kind == NEXUS_REQUEST_CANCEL && row->cancellation_state != NULL))
-		return false;
-	if (!nexus_request_insert(kind, &id, &row->incarnation, reason))
+	if (!is_worth_asking(row, kind) || !nexus_request_insert(kind, &id, &row->incarnation, reason))
 		return false;
 	nexus_worker_registry_wake_at_commit(NEXUS_WAKE_ARRIVALS);
-	return true;
+
+	/*
+	 * the same asked by somebody else may have been taken since, which made
+	 * room for this row
+	 */
+	return is_worth_asking(nexus_waiting_read(&id), kind);
 }
 
 Datum

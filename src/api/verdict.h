@@ -1,6 +1,6 @@
 /*
  * verdict.h
- *	  The outcome of a closed operation as a value or an error.
+ *	  What awaiting an operation comes to, as a value or an error.
  */
 #ifndef NEXUS_API_VERDICT_H
 #define NEXUS_API_VERDICT_H
@@ -9,8 +9,9 @@
 #include "store/operation.h"
 
 /*
- * The result (jsonb) of a closed operation, 0 for SQL NULL; raises NX001 to
- * NX004 where it did not succeed and NX008 where the result is no JSON.
+ * The result (jsonb) of an operation that is not awaited any more, 0 for SQL
+ * NULL; raises NX001 to NX004 where it did not succeed, NX008 where the result is
+ * no JSON, and for an open one NX002 or NX006, as its cancellation type says.
  */
 extern Datum nexus_verdict_take(const NexusOperationRow *row);
 

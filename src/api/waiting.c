@@ -1,8 +1,9 @@
 /*
  * waiting.c
- *	  Sleep until operations close.
+ *	  Sleep until operations close, or are canceled as far as their waiters
+ *	  want to see.
  *
- * Nothing polls: a sleeper is woken by the commit that closes its operation,
+ * Nothing polls: a sleeper is woken by the commit that ends its waiting,
  * because it says what it waits for before it reads (shared/waiters.h).
  */
 #include "postgres.h"
@@ -65,14 +66,6 @@ nexus_waiting_require_preload(void)
 			 errhint("Add the line shared_preload_libraries = 'nexus_pg' to postgresql.conf and restart the server.")));
 }
 
-static bool
-is_closed(const NexusUuid *id)
-{
-	NexusState	state;
-
-	return !nexus_operation_read_state(id, &state) || nexus_state_is_closed(state);
-}
-
 /* Sleep once; false at the deadline. */
 static bool
 sleep_until(TimestampTz deadline)
@@ -85,20 +78,29 @@ sleep_until(TimestampTz deadline)
 	return GetCurrentTimestamp() < deadline;
 }
 
-bool
-nexus_waiting_until_closed(const NexusUuid *ids, int count, TimestampTz deadline)
+static bool
+is_open(const NexusUuid *id)
+{
+	NexusState	state;
+
+	return nexus_operation_read_state(id, &state) && !nexus_state_is_closed(state);
+}
+
+/* Sleep while any of them is so; false at the deadline. */
+static bool
+sleep_while(bool (*is_so) (const NexusUuid *id), const NexusUuid *ids, int count, TimestampTz deadline)
 {
 	MemoryContext scratch = AllocSetContextCreate(CurrentMemoryContext, "nexus await", ALLOCSET_SMALL_SIZES);
 	MemoryContext caller = MemoryContextSwitchTo(scratch);
 	bool		is_in_time = true;
-	int			closed = 0;
+	int			done = 0;
 
 	nexus_waiters_arm(ids, count);
 	for (;;)
 	{
-		while (closed < count && is_closed(&ids[closed]))
-			closed++;
-		if (closed == count || !is_in_time)
+		while (done < count && !is_so(&ids[done]))
+			done++;
+		if (done == count || !is_in_time)
 			break;
 		MemoryContextReset(scratch);
 		is_in_time = sleep_until(deadline);
@@ -106,7 +108,19 @@ nexus_waiting_until_closed(const NexusUuid *ids, int count, TimestampTz deadline
 	nexus_waiters_disarm();
 	MemoryContextSwitchTo(caller);
 	MemoryContextDelete(scratch);
-	return closed == count;
+	return done == count;
+}
+
+bool
+nexus_waiting_until_closed(const NexusUuid *ids, int count, TimestampTz deadline)
+{
+	return sleep_while(is_open, ids, count, deadline);
+}
+
+bool
+nexus_waiting_until_ended(const NexusUuid *id, TimestampTz deadline)
+{
+	return sleep_while(nexus_operation_is_awaited, id, 1, deadline);
 }
 
 void

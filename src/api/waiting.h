@@ -1,6 +1,6 @@
 /*
  * waiting.h
- *	  Read an operation on behalf of a user, and sleep until it closes.
+ *	  Read an operation on behalf of a user, and sleep until awaiting it ends.
  */
 #ifndef NEXUS_API_WAITING_H
 #define NEXUS_API_WAITING_H
@@ -29,7 +29,13 @@ extern void nexus_waiting_require_preload(void);
  */
 extern bool nexus_waiting_until_closed(const NexusUuid *ids, int count, TimestampTz deadline);
 
-/* Raise NX005 for an operation that is still open. */
+/*
+ * The same for one operation, until awaiting it ends by its cancellation type
+ * (nexus_operation_await_end), which may be before it is closed.
+ */
+extern bool nexus_waiting_until_ended(const NexusUuid *id, TimestampTz deadline);
+
+/* Raise NX005 for an operation that is still awaited. */
 extern void nexus_waiting_raise_timeout(const NexusOperationRow *row) pg_attribute_noreturn();
 
 #endif							/* NEXUS_API_WAITING_H */

@@ -1,6 +1,6 @@
 /*
  * waiters.h
- *	  Backends asleep until an operation closes, and who a backend is.
+ *	  Backends asleep until awaiting an operation ends, and who a backend is.
  *
  * One slot per backend in shared memory: its latch and a 1,024-bit set of
  * hashed operation ids.  A sleeper fills the set before it reads its rows, the

@@ -278,6 +278,13 @@ get_state(Relation relation, HeapTuple tuple)
 }
 
 static void
+get_cancellation(Relation relation, HeapTuple tuple, NexusCancellationType *type, NexusCancellationState *state)
+{
+	*type = nexus_cancellation_type_of_name(get_string(relation, tuple, "cancellation_type"));
+	*state = nexus_cancellation_state_of_name(get_string(relation, tuple, "cancellation_state"));
+}
+
+static void
 get_uuid(Relation relation, HeapTuple tuple, const char *column, NexusUuid *out)
 {
 	bool		is_null;
@@ -301,8 +308,8 @@ read_tuple(Relation relation, HeapTuple tuple)
 	row->owner = DatumGetObjectId(nexus_relation_get(relation, tuple, "owner", &is_null));
 	row->state = get_state(relation, tuple);
 	row->operation_token = get_string(relation, tuple, "operation_token");
-	row->cancellation_type = get_string(relation, tuple, "cancellation_type");
-	row->cancellation_state = get_string(relation, tuple, "cancellation_state");
+	get_cancellation(relation, tuple, &row->cancellation_type, &row->cancellation_state);
+	row->cancellation_failure = get_copy(relation, tuple, "cancellation_last_attempt_failure");
 	row->result = (bytea *) DatumGetPointer(get_copy(relation, tuple, "result"));
 	row->result_is_json = DatumGetBool(nexus_relation_get(relation, tuple, "result_is_json", &is_null));
 	row->result_content_type = get_string(relation, tuple, "result_content_type");
@@ -340,4 +347,29 @@ nexus_operation_read_state(const NexusUuid *id, NexusState *state)
 	}
 	table_close(relation, AccessShareLock);
 	return HeapTupleIsValid(tuple);
+}
+
+NexusAwaitEnd
+nexus_operation_await_end(const NexusOperationRow *row)
+{
+	return nexus_await_rule(nexus_state_is_closed(row->state), row->cancellation_type, row->cancellation_state);
+}
+
+bool
+nexus_operation_is_awaited(const NexusUuid *id)
+{
+	Relation	relation = nexus_relation_open(OPERATION_TABLE, AccessShareLock);
+	HeapTuple	tuple = find_tuple(relation, id);
+	NexusAwaitEnd end = NEXUS_AWAIT_OUTCOME;
+	NexusCancellationType type;
+	NexusCancellationState state;
+
+	if (HeapTupleIsValid(tuple))
+	{
+		get_cancellation(relation, tuple, &type, &state);
+		end = nexus_await_rule(nexus_state_is_closed(get_state(relation, tuple)), type, state);
+		heap_freetuple(tuple);
+	}
+	table_close(relation, AccessShareLock);
+	return end == NEXUS_AWAIT_GOES_ON;
 }

@@ -10,6 +10,7 @@
 
 #include "postgres.h"
 #include "datatype/timestamp.h"
+#include "protocol/await_rule.h"
 #include "protocol/uuid.h"
 #include "utils/timestamp.h"
 
@@ -88,8 +89,10 @@ typedef struct NexusOperationRow
 	Oid			owner;
 	NexusState	state;
 	char	   *operation_token;	/* NULL = none */
-	char	   *cancellation_type;
-	char	   *cancellation_state; /* NULL = none requested */
+	NexusCancellationType cancellation_type;
+	NexusCancellationState cancellation_state;
+	Datum		cancellation_failure;	/* jsonb, of its last attempt; 0 =
+										 * none */
 	bytea	   *result;			/* NULL = none */
 	bool		result_is_json;
 	char	   *result_content_type;	/* NULL = none */
@@ -104,5 +107,14 @@ extern NexusOperationRow *nexus_operation_read(const NexusUuid *id);
  * that a sleeper need not hold one.  False where there is no such operation.
  */
 extern bool nexus_operation_read_state(const NexusUuid *id, NexusState *state);
+
+/*
+ * Whether there is such an operation and awaiting it goes on; takes no snapshot
+ * where nexus_operation_read_state takes none.
+ */
+extern bool nexus_operation_is_awaited(const NexusUuid *id);
+
+/* How awaiting the operation ends (protocol/await_rule.h), by a row at hand. */
+extern NexusAwaitEnd nexus_operation_await_end(const NexusOperationRow *row);
 
 #endif							/* NEXUS_STORE_OPERATION_H */

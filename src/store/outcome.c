@@ -169,7 +169,8 @@ apply_progress(NexusOutcome *const *outcomes, int count)
 						   "last_attempt_failure = u.failure, deadline = u.deadline, "
 						   "links = COALESCE(u.links, o.links), "
 						   "cancellation_state = CASE WHEN u.state OPERATOR(pg_catalog.=) 'started' "
-						   "AND o.cancellation_state IS NOT NULL THEN 'scheduled' ELSE o.cancellation_state END "
+						   "AND o.cancellation_state OPERATOR(pg_catalog.=) 'requested' THEN 'scheduled' "
+						   "ELSE o.cancellation_state END "
 						   "FROM ROWS FROM (" EACH_1_TO_5 ", "
 						   EACH_6_TO_9 ", " EACH("$10") ") "
 						   "AS u (id, state, attempt, started_time, token, complete_time, next_time, failure, "
@@ -177,7 +178,8 @@ apply_progress(NexusOutcome *const *outcomes, int count)
 						   "WHERE o.id OPERATOR(pg_catalog.=) u.id AND o.close_time IS NULL "
 						   "AND o.state OPERATOR(pg_catalog.<>) 'started' "
 						   "RETURNING o.id, CASE WHEN o.state OPERATOR(pg_catalog.=) 'started' "
-						   "AND o.cancellation_state IS NOT NULL THEN 1 ELSE 0 END", lengthof(types), types);
+						   "AND o.cancellation_state OPERATOR(pg_catalog.=) 'scheduled' THEN 1 ELSE 0 END",
+						   lengthof(types), types);
 	arrays = nexus_outcome_arrays_create(list, n, lengthof(types));
 	nexus_outcome_arrays_id(arrays, 0);
 	nexus_outcome_arrays_state(arrays, 1);
@@ -275,6 +277,17 @@ apply_closes(NexusOutcome *const *outcomes, int count, TimestampTz *last_close_t
 	tell_closed_from_missing(list, n);
 }
 
+/* Columns 3 and 4: the type, and what the state is now. */
+static void
+note_cancellation(NexusOutcome *outcome, const NexusResultRow *row)
+{
+	NexusCancellationType type = nexus_cancellation_type_of_name(nexus_result_text(row, 3));
+	NexusCancellationState state = nexus_cancellation_state_of_name(nexus_result_text(row, 4));
+
+	note_cancel_due(outcome, row);
+	outcome->ends_waiting = nexus_await_rule(false, type, state) != NEXUS_AWAIT_GOES_ON;
+}
+
 static void
 apply_cancellations(NexusOutcome *const *outcomes, int count)
 {
@@ -304,8 +317,8 @@ apply_cancellations(NexusOutcome *const *outcomes, int count)
 						   "next_time, failure) "
 						   "WHERE o.id OPERATOR(pg_catalog.=) u.id AND o.close_time IS NULL "
 						   "RETURNING o.id, CASE WHEN o.state OPERATOR(pg_catalog.=) 'started' "
-						   "AND u.state OPERATOR(pg_catalog.=) 'requested' THEN 1 ELSE 0 END",
-						   lengthof(types), types);
+						   "AND u.state OPERATOR(pg_catalog.=) 'requested' THEN 1 ELSE 0 END, "
+						   "o.cancellation_type, o.cancellation_state", lengthof(types), types);
 	arrays = nexus_outcome_arrays_create(list, n, lengthof(types));
 	nexus_outcome_arrays_id(arrays, 0);
 	NEXUS_OUTCOME_TEXT(arrays, 1, cancellation_state);
@@ -316,7 +329,7 @@ apply_cancellations(NexusOutcome *const *outcomes, int count)
 	NEXUS_OUTCOME_TIME(arrays, 6, cancellation_complete_time);
 	NEXUS_OUTCOME_TIME(arrays, 7, cancellation_next_time);
 	NEXUS_OUTCOME_JSONB(arrays, 8, cancellation_failure);
-	update_and_mark(plan, arrays, list, n, note_cancel_due);
+	update_and_mark(plan, arrays, list, n, note_cancellation);
 }
 
 static void

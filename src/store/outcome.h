@@ -98,6 +98,8 @@ typedef struct NexusOutcome
 	NexusDisposition disposition;
 	TimestampTz close_time;		/* CLOSE: assigned anew at every try */
 	bool		is_cancel_due;	/* started, and its cancel is to be sent now */
+	bool		ends_waiting;	/* CANCELLATION: some wait for no more than
+								 * that */
 	int			sqlerrcode;		/* REJECTED: why */
 	const char *error;
 

@@ -111,6 +111,7 @@ take_request(const NexusResultRow *row, void *arg)
 	request.attempt = (int32) nexus_result_int(row, 8, 0);
 	request.is_cancel_requested = nexus_result_text(row, 9) != NULL;
 	request.endpoint = nexus_result_text(row, 10);
+	request.cancellation_type = nexus_cancellation_type_of_name(nexus_result_text(row, 12));
 
 	/*
 	 * an earlier worker that saw it saw its request too, if they came
@@ -123,7 +124,7 @@ take_request(const NexusResultRow *row, void *arg)
 
 #define ARRIVAL_COLUMNS "SELECT o.id, o.xid, o.endpoint, o.deadline FROM nexus.operation o "
 #define REQUEST_COLUMNS "SELECT r.operation_id, r.xid, r.kind, r.requested_time, r.reason, r.identity, " \
-	"o.state, o.attempt, o.cancellation_state, o.endpoint, o.xid " \
+	"o.state, o.attempt, o.cancellation_state, o.endpoint, o.xid, o.cancellation_type " \
 	"FROM nexus.request r LEFT JOIN nexus.operation o ON o.id OPERATOR(pg_catalog.=) r.operation_id "
 #define OF_US(t) t ".incarnation OPERATOR(pg_catalog.=) $1 "
 #define SINCE(t) "AND " t ".xid OPERATOR(pg_catalog.>=) $2 AND " t ".xid OPERATOR(pg_catalog.<) $3 "

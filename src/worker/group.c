@@ -314,21 +314,22 @@ settle(NexusGroup *group, NexusOutcome *outcome)
 static void
 settle_all(NexusGroup *group, NexusOutcome **outcomes, int count)
 {
-	NexusUuid  *closed = palloc(sizeof(NexusUuid) * (count + 1));
+	NexusUuid  *ended = palloc(sizeof(NexusUuid) * (count + 1));
 	int			n = 0;
 
 	for (int i = 0; i < count; i++)
 	{
 		if (outcomes[i]->disposition != NEXUS_DISPOSITION_APPLIED)
 			continue;
+		if (outcomes[i]->kind == NEXUS_OUTCOME_CLOSE || outcomes[i]->ends_waiting)
+			ended[n++] = outcomes[i]->id;
 		if (outcomes[i]->kind == NEXUS_OUTCOME_CLOSE)
-			closed[n++] = outcomes[i]->id;
+			group->opened--;
 		else if (outcomes[i]->kind == NEXUS_OUTCOME_INSERT)
 			group->opened++;
 	}
-	group->opened -= n;
 	if (n > 0)
-		nexus_waiters_wake(closed, n);
+		nexus_waiters_wake(ended, n);
 	for (int i = 0; i < count; i++)
 		settle(group, outcomes[i]);
 }

@@ -49,12 +49,12 @@ kept(NexusWorker *worker, const char *text)
 }
 
 static void
-ask_for_cancel(NexusWorker *worker, const NexusTakenRequest *request)
+ask_for_cancel(NexusWorker *worker, const NexusTakenRequest *request, NexusCancellationState state)
 {
 	NexusOutcome *outcome = nexus_group_add(worker->group, NEXUS_OUTCOME_CANCELLATION, &request->operation_id,
 											request->endpoint);
 
-	outcome->cancellation_state = "requested";
+	outcome->cancellation_state = nexus_cancellation_state_name(state);
 	outcome->cancellation_requested_time = request->requested_time;
 	outcome->cancellation_reason = kept(worker, request->reason);
 	outcome->cancellation_identity = kept(worker, request->identity);
@@ -77,9 +77,13 @@ take_cancel(NexusWorker *worker, const NexusTakenRequest *request)
 
 	if (request->is_cancel_requested)
 		return;
-	ask_for_cancel(worker, request);
 	if (!was_never_sent(worker, request))
+	{
+		ask_for_cancel(worker, request, request->cancellation_type == NEXUS_CANCELLATION_TYPE_ABANDON
+					   ? NEXUS_CANCELLATION_ABANDONED : NEXUS_CANCELLATION_REQUESTED);
 		return;
+	}
+	ask_for_cancel(worker, request, NEXUS_CANCELLATION_REQUESTED);
 	nexus_buffer_init(&failure, FAILURE_MAX);
 	nexus_failure_encode_canceled(&failure, nexus_text_of("operation canceled before it was sent"));
 	(void) close_operation(worker, request, NEXUS_STATE_CANCELED, &failure);

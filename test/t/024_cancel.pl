@@ -196,7 +196,7 @@ ok($node->poll_query_until('postgres', "$pending AND state = 'started'", '620'),
 $node->safe_psql('postgres', "ALTER SERVER pausing OPTIONS (ADD enabled 'false')");
 my $all = "FROM (SELECT id FROM nexus.pending_operations WHERE endpoint = 'pausing' ORDER BY id";
 value($node, "SELECT count(nexus.cancel(id)) $all) o");
-ok($node->poll_query_until('postgres', "$pending AND cancellation_state = 'scheduled'", '620'), 'their cancel requests wait');
+ok($node->poll_query_until('postgres', "$pending AND cancellation_state = 'blocked'", '620'), 'their cancel requests wait');
 value($node, "SELECT count(nexus.terminate(id)) $all LIMIT 600) o");
 ok($node->poll_query_until('postgres', $pending, '20'), '600 are closed meanwhile');
 my $start = time();
