@@ -49,6 +49,16 @@ check_accepted(const NexusHeaders *headers, NexusText body, const NexusCompletio
 		require_state(completion);
 }
 
+/* As if it had been used before. */
+static void
+leave_traces(NexusCompletion *completion)
+{
+	nexus_buffer_append_string(&completion->failure, "failure of before");
+	nexus_buffer_append_string(&completion->links, "links of before");
+	completion->token = nexus_text_of("token of before");
+	completion->payload.data = nexus_text_of("payload of before");
+}
+
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -62,6 +72,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	nexus_headers_init(&headers, SIZE_MAX);
 	take_headers(&body, &headers);
 	nexus_completion_init(&completion);
+	leave_traces(&completion);
 	done = nexus_completion_decode(&headers, body, MAX_TOKEN, &completion, &error);
 	require_outcome(done, &error);
 	if (done)

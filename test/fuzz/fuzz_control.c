@@ -79,6 +79,21 @@ check_log(NexusText message, bool is_warning)
 	nexus_buffer_free(&out);
 }
 
+/* The same message so often that it must be cut. */
+static void
+check_long_log(NexusText message)
+{
+	NexusBuffer repeated;
+
+	if (message.len == 0)
+		return;
+	nexus_buffer_init(&repeated, SIZE_MAX);
+	while (repeated.len <= NEXUS_CONTROL_LINE_MAX)
+		nexus_buffer_append_text(&repeated, message);
+	check_log(nexus_buffer_view(&repeated), false);
+	nexus_buffer_free(&repeated);
+}
+
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -89,6 +104,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	check_settings(text);
 	check_figures(text);
 	check_log(text, size % 2 == 0);
+	check_long_log(text);
 	if (nexus_control_parse_log(text, &is_warning, &message))
 		REQUIRE(is_within(message, text));
 	return 0;

@@ -22,13 +22,33 @@ require_failure(const NexusBuffer *out)
 }
 
 static void
-require_info(const NexusFailureInfo *info)
+require_info(const NexusFailureInfo *info, const NexusBuffer *out)
 {
+	json_t	   *json = require_json(out);
+
 	REQUIRE(info->is_parsed);
 	REQUIRE(memchr(info->type, '\0', sizeof(info->type)) != NULL);
 	REQUIRE(info->kind == NEXUS_FAILURE_HANDLER_ERROR ||
 			(info->type[0] == '\0' && info->retryable == NEXUS_RETRYABLE_UNSPECIFIED));
 	REQUIRE(info->kind == NEXUS_FAILURE_OPERATION_ERROR || info->state == NEXUS_OPERATION_ERROR_NONE);
+	REQUIRE(info->kind == NEXUS_FAILURE_PLAIN || json_is_object(json_object_get(json, "details")));
+	json_decref(json);
+}
+
+/* Escapes that cannot be stored cost no failure: it is the one with them replaced. */
+static void
+check_odd_escapes(NexusText body, const NexusBuffer *expected)
+{
+	char	   *copy = copy_string(body);
+	NexusFailureInfo info;
+	NexusBuffer out;
+
+	nexus_buffer_init(&out, NEXUS_FAILURE_MAX_BYTES);
+	nexus_json_make_storable(copy, body.len);
+	nexus_failure_decode(nexus_text_make(copy, body.len), &info, &out, NULL);
+	REQUIRE(nexus_text_equal(nexus_buffer_view(&out), nexus_buffer_view(expected)));
+	nexus_buffer_free(&out);
+	free(copy);
 }
 
 static void
@@ -45,10 +65,11 @@ check_decode(NexusText body)
 	nexus_buffer_init(&out_again, NEXUS_FAILURE_MAX_BYTES);
 	done = nexus_failure_decode(body, &info, &out, &error);
 	require_outcome(done, &error);
+	check_odd_escapes(body, &out);
 	if (done)
 	{
 		require_failure(&out);
-		require_info(&info);
+		require_info(&info, &out);
 		REQUIRE(nexus_failure_decode(nexus_buffer_view(&out), &again, &out_again, NULL));
 		REQUIRE(nexus_text_equal(nexus_buffer_view(&out), nexus_buffer_view(&out_again)));
 		REQUIRE(info.kind == again.kind && info.retryable == again.retryable && info.state == again.state &&

@@ -90,6 +90,15 @@ check_cancel(int status, const NexusReply *reply)
 		require_failure(reply);
 }
 
+static void
+leave_traces(NexusReply *reply)
+{
+	nexus_buffer_append_string(&reply->token, "token of before");
+	nexus_buffer_append_string(&reply->failure, "failure of before");
+	nexus_buffer_append_string(&reply->links, "links of before");
+	reply->payload.data = nexus_text_of("payload of before");
+}
+
 /* Nothing of an answer before is left in a reply that is used again. */
 static void
 require_same(const NexusReply *a, const NexusReply *b)
@@ -123,8 +132,10 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	nexus_reply_init(&used);
 	nexus_reply_decode_start(status, &headers, body, &limits, &reply);
 	check_start(status, body, &reply);
+	leave_traces(&used);
 	nexus_reply_decode_cancel(status, &headers, body, &used);
 	check_cancel(status, &used);
+	leave_traces(&used);
 	nexus_reply_decode_start(status, &headers, body, &limits, &used);
 	require_same(&reply, &used);
 	nexus_reply_free(&reply);

@@ -12,6 +12,8 @@
 #define SECONDS_PER_DAY 86400
 #define FIRST_SECOND (-INT64_C(62135596800))	/* of the year 1 */
 #define LAST_SECOND INT64_C(253402300799)	/* of the year 9999 */
+#define CLOCK_END 19			/* of 2006-01-02T15:04:05 */
+#define OFFSET_LEN 6			/* of +02:00 */
 
 static int64_t
 floor_seconds(int64_t unix_us)
@@ -67,6 +69,57 @@ check_calendar(int64_t seconds)
 	}
 }
 
+/* A time of day that there is not must not become another one. */
+static void
+check_rfc3339_text(NexusText text, int64_t unix_us)
+{
+	char		formatted[NEXUS_TIMESTAMP_MAX_LEN];
+	char	   *local;
+	int64_t		local_us;
+	int			minutes = 0;
+
+	if ((text.data[text.len - 1] | 0x20) == 'z')
+	{
+		nexus_timestamp_format_rfc3339(floor_seconds(unix_us), 0, formatted);
+		REQUIRE(nexus_text_equal_fold(nexus_text_make(text.data, CLOCK_END), nexus_text_make(formatted, CLOCK_END)));
+		return;
+	}
+	/* what stands before the offset, as if it were UTC */
+	local = copy_string(nexus_text_make(text.data, text.len - OFFSET_LEN + 1));
+	local[text.len - OFFSET_LEN] = 'Z';
+	REQUIRE(nexus_timestamp_parse_rfc3339(nexus_text_of(local), &local_us));
+	for (int i = 1; i < OFFSET_LEN; i++)
+	{
+		static const int units[OFFSET_LEN] = {0, 600, 60, 0, 10, 1};
+
+		minutes += (text.data[text.len - OFFSET_LEN + (size_t) i] - '0') * units[i];
+	}
+	REQUIRE(minutes < 24 * 60);
+	if (text.data[text.len - OFFSET_LEN] == '-')
+		minutes = -minutes;
+	REQUIRE(local_us - unix_us == INT64_C(60) * minutes * US_PER_SECOND);
+	free(local);
+}
+
+/* Nor in an HTTP date; which weekday it names is not looked at. */
+static void
+check_http_text(NexusText text, int64_t unix_us)
+{
+	time_t		time = (time_t) (unix_us / US_PER_SECOND);
+	struct tm	civil;
+	char		expected[64];
+	NexusText	date;
+	bool		has_dashes;
+
+	nexus_text_cut(text, ',', &date);
+	if (date.data == NULL || gmtime_r(&time, &civil) == NULL || civil.tm_year + 1900 < 1000)
+		return;
+	has_dashes = date.data[3] == '-';
+	strftime(expected, sizeof(expected), has_dashes ? " %d-%b-%y %H:%M:%S GMT" : " %d %b %Y %H:%M:%S GMT", &civil);
+	date.len -= strlen("GMT");
+	REQUIRE(nexus_text_equal_fold(date, nexus_text_make(expected, strlen(expected) - strlen("GMT"))));
+}
+
 static void
 check_any_number(const uint8_t *data, size_t size)
 {
@@ -95,6 +148,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	{
 		REQUIRE(unix_us % US_PER_SECOND == 0);
 		REQUIRE(unix_us / US_PER_SECOND >= FIRST_SECOND && unix_us / US_PER_SECOND <= LAST_SECOND);
+		check_http_text(text, unix_us);
 		check_rfc3339(unix_us);
 		check_calendar(unix_us / US_PER_SECOND);
 	}
@@ -103,6 +157,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		/* an offset may lead a day beyond either end */
 		REQUIRE(floor_seconds(unix_us) > FIRST_SECOND - SECONDS_PER_DAY);
 		REQUIRE(floor_seconds(unix_us) < LAST_SECOND + SECONDS_PER_DAY);
+		check_rfc3339_text(text, unix_us);
 		check_rfc3339(unix_us);
 		check_calendar(floor_seconds(unix_us));
 	}

@@ -190,30 +190,53 @@ check_cancel(NexusText base, NexusText service, NexusText operation)
 	nexus_buffer_free(&out);
 }
 
+/* A callback URL that is not too long leads back to the ids in it. */
 static void
 check_callback(NexusText base)
 {
 	NexusUuid	ids[2] = {{{0}}};
 	NexusUuid	found[2];
 	NexusText	query;
+	NexusText	path = path_of(base, &query);
+	size_t		len = path.len + strlen(NEXUS_CALLBACK_PREFIX) + 2 * NEXUS_UUID_TEXT_LEN + 1 +
+	(query.len > 0 ? query.len + 1 : 0);
 	NexusBuffer out;
 
 	memcpy(ids, base.data, base.len < sizeof(ids) ? base.len : sizeof(ids));
 	nexus_buffer_init(&out, MAX_URL);
-	if (nexus_url_callback(&out, base, &ids[0], &ids[1]))
-	{
-		REQUIRE(out.len <= NEXUS_CALLBACK_URL_MAX);
-		REQUIRE(nexus_url_parse_callback(behind(&out, path_of(base, &query).len), &found[0], &found[1]));
-		REQUIRE(memcmp(ids, found, sizeof(ids)) == 0);
-	}
+	REQUIRE(nexus_url_callback(&out, base, &ids[0], &ids[1]) == (len <= NEXUS_CALLBACK_URL_MAX));
+	REQUIRE(out.len == len);
+	REQUIRE(nexus_url_parse_callback(behind(&out, path.len), &found[0], &found[1]));
+	REQUIRE(memcmp(ids, found, sizeof(ids)) == 0);
 	nexus_buffer_free(&out);
-	if (nexus_url_parse_callback(base, &found[0], &found[1]))
-	{
-		nexus_buffer_init(&out, MAX_URL);
-		REQUIRE(nexus_url_callback(&out, nexus_text_make("", 0), &found[0], &found[1]));
-		REQUIRE(nexus_text_equal_fold(nexus_buffer_view(&out), nexus_text_cut(base, '?', &query)));
-		nexus_buffer_free(&out);
-	}
+}
+
+/* The limit comes near only where the base is long. */
+static void
+check_long_callback(NexusText base)
+{
+	NexusBuffer padded;
+
+	nexus_buffer_init(&padded, MAX_URL);
+	nexus_buffer_append_format(&padded, "%0*d", NEXUS_CALLBACK_URL_MAX - 120, 0);
+	nexus_buffer_append_text(&padded, base);
+	check_callback(nexus_buffer_view(&padded));
+	nexus_buffer_free(&padded);
+}
+
+static void
+check_callback_path(NexusText path)
+{
+	NexusUuid	ids[2];
+	NexusText	query;
+	NexusBuffer out;
+
+	if (!nexus_url_parse_callback(path, &ids[0], &ids[1]))
+		return;
+	nexus_buffer_init(&out, MAX_URL);
+	REQUIRE(nexus_url_callback(&out, nexus_text_make("", 0), &ids[0], &ids[1]));
+	REQUIRE(nexus_text_equal_fold(nexus_buffer_view(&out), nexus_text_cut(path, '?', &query)));
+	nexus_buffer_free(&out);
 }
 
 int
@@ -234,6 +257,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	operation = take_line(&rest);
 	check_base(base);
 	check_callback(base);
+	check_long_callback(base);
+	check_callback_path(base);
 	check_start(base, service, operation, rest);
 	check_cancel(base, service, operation);
 	return 0;
