@@ -12,7 +12,6 @@
 
 #define MS_PER_SECOND 1000
 #define MS_PER_MINUTE 60000
-#define MAX_FRACTION_DIGITS 14	/* times MS_PER_MINUTE they still fit 64 bits */
 
 /* Cut the digits off the start; false where there are none. */
 static bool
@@ -41,19 +40,18 @@ unit_ms(NexusText unit)
 	return 0;
 }
 
-/* The milliseconds in 0.{digits} of a unit. */
+/*
+ * The milliseconds in 0.{digits} of a unit.  From the last digit on, since then
+ * what is cut off at each step never matters, however many digits there are.
+ */
 static int64_t
 fraction_ms(NexusText digits, int64_t unit)
 {
-	int64_t		value = 0;
-	int64_t		scale = 1;
+	int64_t		ms = 0;
 
-	for (size_t i = 0; i < digits.len && i < MAX_FRACTION_DIGITS; i++)
-	{
-		value = value * 10 + (digits.data[i] - '0');
-		scale *= 10;
-	}
-	return value * unit / scale;
+	for (size_t i = digits.len; i > 0; i--)
+		ms = ((digits.data[i - 1] - '0') * unit + ms) / 10;
+	return ms;
 }
 
 bool
