@@ -10,6 +10,7 @@
  */
 #include "postgres.h"
 
+#include <malloc.h>
 #include <signal.h>
 
 #include "net/http_client.h"
@@ -20,6 +21,7 @@
 
 #define NEXUS_RUN_ROUNDS 4		/* then the loop has its turn */
 #define NEXUS_MIN_CONNECTIONS 64	/* idle ones are kept up to here at least */
+#define NEXUS_LARGE_BLOCK (128 * 1024)
 
 /* Threads that libcurl starts inherit the mask and never run our handlers. */
 static void
@@ -35,6 +37,19 @@ static void
 restore_signals(const sigset_t *saved)
 {
 	sigprocmask(SIG_SETMASK, saved, NULL);
+}
+
+/*
+ * Have large blocks given back to the system when they are freed.  glibc does
+ * so at first, but with each one freed it takes larger ones for usual, and what
+ * is left of many large answers at once would stay for good.
+ */
+static void
+keep_large_blocks_apart(void)
+{
+#ifdef M_MMAP_THRESHOLD
+	(void) mallopt(M_MMAP_THRESHOLD, NEXUS_LARGE_BLOCK);
+#endif
 }
 
 static void
@@ -62,6 +77,7 @@ nexus_http_client_create(NexusIoLoop *loop)
 	dlist_init(&client->waiting);
 	dlist_init(&client->running);
 	dlist_init(&client->done);
+	keep_large_blocks_apart();
 
 	block_signals(&saved);
 	if (!is_library_ready)
@@ -170,6 +186,9 @@ recycle(NexusHttpCall *call)
 	dlist_push_head(&client->pool, &call->node);
 	call->state = NEXUS_CALL_FREE;
 	client->in_flight--;
+
+	/* of many large answers at once, none is to stay until it is used again */
+	nexus_http_response_reset(&call->response, 0);
 }
 
 void

@@ -5,6 +5,7 @@
 #include "net/http_response.h"
 
 #define NEXUS_KEPT_BODY (64 * 1024) /* larger buffers are given back */
+#define NEXUS_KEPT_HEAD (8 * 1024)
 #define NEXUS_FIRST_FINAL_STATUS 200
 
 void
@@ -23,7 +24,13 @@ nexus_http_response_reset(NexusHttpResponse *response, size_t max_body)
 	response->defect = NULL;
 	response->is_body_too_large = false;
 	response->head_bytes = 0;
+	response->head_lines = 0;
 	nexus_headers_reset(&response->headers);
+	if (response->headers.bytes.capacity > NEXUS_KEPT_HEAD)
+	{
+		nexus_headers_free(&response->headers);
+		nexus_headers_init(&response->headers, NEXUS_RESPONSE_HEAD_MAX);
+	}
 	nexus_buffer_reset(&response->body);
 	if (response->body.capacity > NEXUS_KEPT_BODY)
 		nexus_buffer_free(&response->body);
@@ -82,7 +89,8 @@ bool
 nexus_http_response_take_line(NexusHttpResponse *response, NexusText line)
 {
 	response->head_bytes += line.len;
-	if (response->head_bytes > NEXUS_RESPONSE_HEAD_MAX)
+	response->head_lines++;
+	if (response->head_bytes > NEXUS_RESPONSE_HEAD_MAX || response->head_lines > NEXUS_RESPONSE_LINES_MAX)
 	{
 		response->defect = "response headers are too large";
 		return false;

@@ -16,6 +16,8 @@
 
 /* Interim heads, trailers and line ends are counted too. */
 #define NEXUS_RESPONSE_HEAD_MAX (64 * 1024)
+#define NEXUS_RESPONSE_LINES_MAX 500	/* libcurl, too, keeps something of
+										 * each */
 
 typedef struct NexusHttpResponse
 {
@@ -25,6 +27,7 @@ typedef struct NexusHttpResponse
 								 * nothing */
 	bool		is_body_too_large;
 	size_t		head_bytes;
+	int			head_lines;
 	NexusHeaders headers;
 	NexusBuffer body;
 } NexusHttpResponse;
