@@ -19,6 +19,8 @@ A request's header X-Script is a JSON object that says what becomes of it:
             "hang" (it stays open, silent), "desert" (as keep, but the next request on it is
             read and the connection closed without an answer)
 
+    cancel  such an object, for a later cancel request (POST .../cancel)
+
     GET /stats      {"requests": how many came, "played": how many were answered to the end of
                     their list, "connections", "open_connections"}
 """
@@ -73,6 +75,8 @@ class Connection:
                 return
             self.server.requests += 1
             script = json.loads(headers.get("x-script", "{}"))
+            if target.endswith("/cancel"):
+                script = script.get("cancel", {})
             if script.get("read", "body") == "body":
                 await self.reader.readexactly(int(headers.get("content-length", 0)))
             for part in script.get("send", ()):

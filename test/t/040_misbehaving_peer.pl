@@ -50,10 +50,10 @@ sub started_with { my ($token) = @_; return answer(201, [$JSON], qq({"token": "$
 # --- whether it is retryable in failed_attempts, what its failure says]; where
 # --- there is no failed attempt, [name, what is sent, the state, the result as bytes]
 
-sub fails { my ($name, $script, $state, $status, $says) = @_; return { name => $name, script => $script, state => $state, status => $status, says => $says }; }
-sub backs_off { my ($name, $script, $status, $says) = @_; return fails($name, $script, 'backing_off', $status, $says); }
-sub ends { my ($name, $script, $status, $says) = @_; return fails($name, $script, 'failed', $status, $says); }
-sub becomes { my ($name, $script, $state, $result) = @_; return { name => $name, script => $script, state => $state, result => $result }; }
+sub case_of { my %case; @case{qw(state name script status says)} = @_; return \%case; }
+sub backs_off { return case_of('backing_off', @_); }
+sub ends { return case_of('failed', @_); }
+sub becomes { my ($name, $script, $state, $result) = @_; return { %{ case_of($state, $name, $script) }, result => $result }; }
 sub says { return { send => [@_] }; }
 
 my @gone = (
@@ -80,7 +80,8 @@ my @endless = (
 	ends('endless chunks', says(head(200, 'Transfer-Encoding: chunked'), { repeat => chunk('x' x 1000) }), 200, qr/larger/),
 	ends('one endless chunk', says(head(200, 'Transfer-Encoding: chunked'), "fffffffff\r\n", { repeat => 'x' x 1000 }), 200, qr/larger/),
 	ends('a length of 1 TB', says(head(200, 'Content-Length: 1099511627776'), { repeat => 'x' x 1000 }), 200, qr/larger/),
-	ends('scenario 20: one byte over the limit', says(head(200, "Content-Length: @{[ $MAX_PAYLOAD + 1 ]}"), { size => $MAX_PAYLOAD + 1 }), 200, qr/larger/),
+	ends('scenario 20: one byte over the limit',
+		says(head(200, "Content-Length: @{[ $MAX_PAYLOAD + 1 ]}"), { size => $MAX_PAYLOAD + 1 }), 200, qr/larger/),
 	becomes('at the limit', says(head(200, "Content-Length: $MAX_PAYLOAD"), { size => $MAX_PAYLOAD }), 'succeeded', 'x' x $MAX_PAYLOAD),
 	ends('an endless body of an error', says(head(500, $JSON), { repeat => 'x' x 1000 }), 500, qr/larger/),
 	backs_off('endless headers', says("HTTP/1.1 200 OK\r\n", { repeat => "A: b\r\n" }), 200, qr/headers are too large/),
@@ -88,7 +89,8 @@ my @endless = (
 	backs_off('an endless status line', says('HTTP/1.1 200 ', { repeat => 'O' x 1000 }), undef, qr/headers are too large/),
 	backs_off('endless 100', says({ repeat => head(100) }), undef, qr/headers are too large/),
 	backs_off('endless 103', says({ repeat => head(103, 'Link: </a>') }), undef, qr/headers are too large/),
-	backs_off('endless trailers', says(head(200, 'Transfer-Encoding: chunked'), chunk('7'), "0\r\n", { repeat => "A: b\r\n" }), 200, qr/headers are too large/),
+	backs_off('endless trailers',
+		says(head(200, 'Transfer-Encoding: chunked'), chunk('7'), "0\r\n", { repeat => "A: b\r\n" }), 200, qr/headers are too large/),
 	backs_off('endless blank lines', says({ repeat => "\r\n" }), undef, qr/./),
 );
 
@@ -98,15 +100,18 @@ my @framing = (
 	backs_off('two different lengths in one header', says(head(200, $JSON, 'Content-Length: 1, 2'), '77'), 200, qr/Content-Length/),
 	backs_off('a negative length', { send => [ head(200, $JSON, 'Content-Length: -1'), '7' ], end => 'close' }, 200, qr/length/i),
 	backs_off('a length that is no number', { send => [ head(200, $JSON, 'Content-Length: x'), '7' ], end => 'close' }, 200, qr/length/i),
-	backs_off('a length over 64 bits', { send => [ head(200, $JSON, 'Content-Length: 99999999999999999999'), '7' ], end => 'close' }, 200, qr/invalid or contradictory Content-Length/),
-	becomes('length and chunks: chunks count', says(head(200, $JSON, 'Content-Length: 3', 'Transfer-Encoding: chunked'), chunk('7') . "0\r\n\r\n"), 'succeeded', '7'),
+	backs_off('a length over 64 bits',
+		{ send => [ head(200, $JSON, 'Content-Length: 99999999999999999999'), '7' ], end => 'close' }, 200, qr/invalid or contradictory Content-Length/),
+	becomes('length and chunks: chunks count',
+		says(head(200, $JSON, 'Content-Length: 3', 'Transfer-Encoding: chunked'), chunk('7') . "0\r\n\r\n"), 'succeeded', '7'),
 	backs_off('a chunk of no size', says(head(200, 'Transfer-Encoding: chunked'), "zz\r\n7\r\n0\r\n\r\n"), 200, qr/chunk/i),
 	backs_off('a chunk of a negative size', says(head(200, 'Transfer-Encoding: chunked'), "-1\r\n7\r\n0\r\n\r\n"), 200, qr/chunk/i),
 	backs_off('a chunk without its end', says(head(200, 'Transfer-Encoding: chunked'), "1\r\n7x\r\n0\r\n\r\n"), 200, qr/chunk/i),
 	backs_off('a chunk size of 20 digits', says(head(200, 'Transfer-Encoding: chunked'), "ffffffffffffffffffff\r\n7\r\n0\r\n\r\n"), 200, qr/chunk/i),
 	becomes('item 39: chunks', says(head(200, $JSON, 'Transfer-Encoding: chunked'), chunk('[1,') . chunk('2]') . "0\r\n\r\n"), 'succeeded', '[1,2]'),
 	becomes('item 39: until the connection is closed', { send => [ head(200, $JSON), '[1,2]' ], end => 'close' }, 'succeeded', '[1,2]'),
-	becomes('trailers are not headers', says(head(200, 'Transfer-Encoding: chunked'), chunk('7') . "0\r\n$JSON\r\nNexus-Link: x\r\n\r\n"), 'succeeded', '7'),
+	becomes('trailers are not headers',
+		says(head(200, 'Transfer-Encoding: chunked'), chunk('7') . "0\r\n$JSON\r\nNexus-Link: x\r\n\r\n"), 'succeeded', '7'),
 	backs_off('HTTP/0.9', { send => ['7'], end => 'close' }, undef, qr/HTTP/),
 	backs_off('TLS', { send => ["\x16\x03\x01\x02\x00\x01\x00\x01\xfc"], end => 'close' }, undef, qr/HTTP/),
 	backs_off('garbage', { send => [ join '', map { chr } 0 .. 255 ], end => 'close' }, undef, qr/HTTP/),
@@ -126,7 +131,8 @@ my @framing = (
 my @redirects = map {
 	my $status = $_;
 	map {
-		backs_off("scenario 22, item 35: $status to $_->[0]", says(answer($status, [ "Location: $_->[1]" ], '')), $status, qr/unexpected response status: $status/)
+		backs_off("scenario 22, item 35: $status to $_->[0]",
+			says(answer($status, [ "Location: $_->[1]" ], '')), $status, qr/unexpected response status: $status/)
 	} [ 'another server', $elsewhere->url . '/stolen' ], [ 'a file', 'file:///etc/passwd' ]
 } 301, 302, 303, 307, 308;
 
@@ -143,7 +149,8 @@ my @contents = (
 	becomes('an unreadable type, 200', says(answer(200, ["Content-Type: \xff\x01;;=\"", ], 'seven')), 'succeeded', 'seven'),
 	backs_off('scenario 22, item 21: text, 201', says(answer(201, ['Content-Type: text/plain'], $started)), 201, qr{content type "text/plain"}),
 	backs_off('no type, 201', says(answer(201, [], $started)), 201, qr/no content type/),
-	backs_off('item 26: text, 424', says(answer(424, [ 'Content-Type: text/plain', 'Nexus-Operation-State: failed' ], '{"message": "m"}')), 424, qr{content type "text/plain"}),
+	backs_off('item 26: text, 424',
+		says(answer(424, [ 'Content-Type: text/plain', 'Nexus-Operation-State: failed' ], '{"message": "m"}')), 424, qr{content type "text/plain"}),
 	backs_off('item 25: no state, 424', says(answer(424, [$JSON], '{"message": "m"}')), 424, qr/state/),
 	backs_off('item 25: a bogus state, 424', says(answer(424, [ $JSON, 'Nexus-Operation-State: exploded' ], '{"message": "m"}')), 424, qr/state/),
 	backs_off('item 35: 418', says(answer(418, [], 'short and stout')), 418, qr/unexpected response status: 418/),
@@ -151,7 +158,8 @@ my @contents = (
 	backs_off('item 35: 202', says(answer(202, [], '')), 202, qr/unexpected response status: 202/),
 	becomes('gzip nobody asked for, 200', says(answer(200, [ $JSON, 'Content-Encoding: gzip' ], $gzip)), 'succeeded', $gzip),
 	backs_off('gzip nobody asked for, 201', says(answer(201, [ $JSON, 'Content-Encoding: gzip' ], $gzip)), 201, qr/not a JSON object/),
-	becomes('a transfer coding nobody asked for', says(head(200, $JSON, 'Transfer-Encoding: gzip, chunked'), chunk($gzip) . "0\r\n\r\n"), 'succeeded', '7'),
+	becomes('a transfer coding nobody asked for',
+		says(head(200, $JSON, 'Transfer-Encoding: gzip, chunked'), chunk($gzip) . "0\r\n\r\n"), 'succeeded', '7'),
 	ends('a transfer coding that hides much', says(head(200, 'Transfer-Encoding: gzip, chunked'), chunk($bomb) . "0\r\n\r\n"), 200, qr/larger/),
 	becomes('a content coding that hides much', says(answer(200, [ $JSON, 'Content-Encoding: gzip' ], $bomb)), 'succeeded', $bomb),
 );
@@ -208,8 +216,10 @@ SQL
 for my $n (0 .. $#cases)
 {
 	my ($case, $row) = ($cases[$n], $row{$n});
-	my $expected = defined $case->{says} ? join(' ', $case->{state}, $case->{status} // '-', $case->{state} eq 'failed' ? 'final' : 'retryable') : $case->{state};
-	my $found = defined $row->{kind} ? join(' ', $row->{state}, $row->{status} // '-', $row->{retryable} ? 'retryable' : 'final') : $row->{state};
+	my $expected = $case->{state};
+	$expected .= ' ' . ($case->{status} // '-') . ($expected eq 'failed' ? ' final' : ' retryable') if defined $case->{says};
+	my $found = $row->{state};
+	$found .= ' ' . ($row->{status} // '-') . ($row->{retryable} ? ' retryable' : ' final') if defined $row->{kind};
 	is($found, $expected, "$case->{name}: $expected") or diag(json_text($row));
 	like($row->{message}, $case->{says}, "$case->{name}: and says so") if defined $case->{says};
 	next unless defined $case->{result};
@@ -249,37 +259,36 @@ ok($node->poll_query_until('postgres', "SELECT cancellation_state FROM nexus.ope
 is($broken->stats->{requests}, $before, 'nor is anything else');
 is(history_of($node, $evil), 'Scheduled Started CancelRequested CancelRequestFailed', 'which the history shows');
 
-# --- a connection that served one request serves the next, or none
+# --- cancel requests are answered by the same peers
 
-sub execute
+my @cancels = (
+	[ 'reset', { end => 'reset' }, '-', 'backing_off' ],
+	[ 'scenario 64: hangs', { end => 'hang' }, '-', 'backing_off' ],
+	[ 'closed within the head', { send => ["HTTP/1.1 202 Accepted\r\n"], end => 'close' }, 202, 'backing_off' ],
+	[ 'an endless body', says(head(202), { repeat => 'x' x 1000 }), 202, 'backing_off' ],
+	[ 'an endless body of an error', says(head(400, $JSON), { repeat => 'x' x 1000 }), 400, 'backing_off' ],
+	[ 'item 41: 200', says(answer(200, [], '')), 200, 'backing_off' ],
+	[ 'item 41: 204', says(head(204)), 204, 'backing_off' ],
+	[ 'a redirect', says(answer(307, [ 'Location: ' . $elsewhere->url ], '')), 307, 'backing_off' ],
+	[ 'garbage', says("\0\xff\r\n\r\n"), '-', 'backing_off' ],
+	[ 'item 43: truncated JSON, 404', says(answer(404, [$JSON], '{"message": "m')), 404, 'failed' ]);
+my @canceled = map {
+	my $script = { %{ says(started_with('t')) }, cancel => $cancels[$_][1] };
+	create_endpoint($node, "cancel$_", $broken, request_timeout => "${TIMEOUT_MS}ms", retry_initial_interval => '1h', retry_max_interval => '1h');
+	schedule($node, "cancel$_", 'o', 'input', headers => json_text({ 'X-Script' => $ascii->encode($script) }));
+} 0 .. $#cancels;
+wait_state($node, $_, 'started') for @canceled;
+value($node, "SELECT nexus.cancel('$_')") for @canceled;
+for my $n (0 .. $#cancels)
 {
-	my ($endpoint, %script) = @_;
-	my ($status, $out, $err) = $node->psql('postgres', "SELECT nexus.execute('$endpoint', 'any', 'o', headers => "
-		. quote(json_text({ 'X-Script' => $ascii->encode(\%script) })) . ", await_timeout => '20 s')");
-	return $status == 0 ? $out : $err;
+	my ($name, undef, $status, $state) = @{ $cancels[$n] };
+	ok($node->poll_query_until('postgres', "SELECT cancellation_state FROM nexus.operations WHERE id = '$canceled[$n]'", $state),
+		"cancel, $name: $state");
+	my ($attempt) = attempts_of($node, $canceled[$n]);
+	is("$attempt->{kind} " . ($attempt->{http_status} // '-'), "cancel $status", 'with its failed attempt');
+	is(state_of($node, $canceled[$n]), 'started', 'and the operation goes on');
 }
-
-for my $case (
-	[ 'it is kept', 'keep', $ok, 1 ],
-	[ 'closed after the answer', 'close', $ok, 2 ],
-	[ 'reset after the answer', 'reset', $ok, 2 ],
-	[ 'closed where the next request has come', 'desert', $ok, 2 ],
-	[ 'it says close and does not', 'keep', answer(200, [ $JSON, 'Connection: close' ], '7'), 2 ],
-	[ 'an answer nobody asked for follows', 'keep', $ok . answer(200, [$JSON], '"evil"'), 2 ],
-	[ 'an answer that nobody asked for comes later', 'keep', undef, 2 ])
-{
-	my ($name, $end, $first, $connections) = @$case;
-	(my $endpoint = "kept_$name") =~ tr/ /_/;
-	my $peer = NexusTest::Handler->start(program => 'broken_http.py');
-	create_endpoint($node, $endpoint, $peer);
-	my @send = defined $first ? ($first) : ($ok, { wait => 100 }, answer(200, [$JSON], '"evil"'));
-	is(execute($endpoint, send => \@send, end => $end), '7', "$name: the first");
-	ok(poll('the late answer', sub { $peer->stats->{played} == 1 }), "$name: it has come") unless defined $first;
-	is(execute($endpoint, send => [ answer(200, [$JSON], '8') ]), '8', "$name: the next gets its own answer");
-	is($peer->stats->{connections} - 1, $connections, "$name: $connections connections") if defined $first;
-	is(value($node, "SELECT attempt_failures FROM nexus.stat_endpoints WHERE endpoint = '$endpoint'"), '0', "$name: no attempt fails");
-	$peer->stop;
-}
+is($elsewhere->stats->{requests}, 0, 'nothing was sent where the redirect points');
 
 # --- after all that
 
