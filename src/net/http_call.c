@@ -483,7 +483,7 @@ void
 nexus_http_call_result(NexusHttpCall *call, NexusHttpResult *result, char *error)
 {
 	result->outcome = outcome_of(call);
-	result->status = call->response.status;
+	result->status = call->response.status >= NEXUS_FIRST_FINAL_STATUS ? call->response.status : 0;
 	result->headers = &call->response.headers;
 	result->body = nexus_buffer_view(&call->response.body);
 	result->elapsed_us = call->elapsed_us;

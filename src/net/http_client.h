@@ -52,7 +52,7 @@ typedef enum NexusHttpOutcome
 typedef struct NexusHttpResult
 {
 	NexusHttpOutcome outcome;
-	int			status;			/* 0 where none came */
+	int			status;			/* 0 where no final one came */
 	const NexusHeaders *headers;	/* of the final response head, no trailers */
 	NexusText	body;
 	int64		elapsed_us;

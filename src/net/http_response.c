@@ -6,7 +6,6 @@
 
 #define NEXUS_KEPT_BODY (64 * 1024) /* larger buffers are given back */
 #define NEXUS_KEPT_HEAD (8 * 1024)
-#define NEXUS_FIRST_FINAL_STATUS 200
 
 void
 nexus_http_response_init(NexusHttpResponse *response)

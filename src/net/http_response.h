@@ -19,6 +19,8 @@
 #define NEXUS_RESPONSE_LINES_MAX 500	/* libcurl, too, keeps something of
 										 * each */
 
+#define NEXUS_FIRST_FINAL_STATUS 200
+
 typedef struct NexusHttpResponse
 {
 	int			status;			/* of the head being read, then the final one */
