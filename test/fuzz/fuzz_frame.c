@@ -107,6 +107,16 @@ check_hello(const NexusFrame *frame)
 	REQUIRE(nexus_frame_decode_hello(frame->body, &version) == (frame->body.len >= 4));
 }
 
+/* As long as is allowed, and a byte longer. */
+static void
+check_limit(NexusText bytes, size_t len)
+{
+	NexusFrame	frame;
+
+	REQUIRE(nexus_frame_decode(bytes, len, &frame) == (int64_t) len);
+	REQUIRE(nexus_frame_decode(bytes, len - 1, &frame) == -1);
+}
+
 static void
 check_body(const NexusFrame *frame, NexusText whole)
 {
@@ -152,6 +162,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			check_prefix(bytes, prefix, len);
 		if (len <= 0)
 			break;
+		check_limit(bytes, (size_t) len);
 		check_body(&frame, nexus_text_make(bytes.data, (size_t) len));
 		bytes = nexus_text_make(bytes.data + len, bytes.len - (size_t) len);
 	} while (bytes.len > 0);

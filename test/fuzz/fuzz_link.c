@@ -8,8 +8,8 @@
 
 #include "protocol/link.h"
 
-/* A link that may be sent is read as it was meant. */
-static void
+/* A link that may be sent is read as it was meant; whether it is such a one. */
+static bool
 check_format(NexusLink link)
 {
 	NexusError	error = {0};
@@ -32,9 +32,10 @@ check_format(NexusLink link)
 	else
 		REQUIRE(out.len == 0);
 	nexus_buffer_free(&out);
+	return done;
 }
 
-/* How many links a value holds; -1 where it is malformed. */
+/* How many links of a value are kept; -1 where it is malformed. */
 static int
 count_links(NexusText value)
 {
@@ -48,8 +49,7 @@ count_links(NexusText value)
 	{
 		REQUIRE(link.url.len > 0 && is_within(link.url, value));
 		REQUIRE(link.type.len > 0 && is_within(link.type, value));
-		check_format(link);
-		count++;
+		count += check_format(link);
 	}
 	require_outcome(found == 0, &error);
 	return found == 0 ? count : -1;
