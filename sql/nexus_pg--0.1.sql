@@ -357,13 +357,19 @@ LEFT JOIN (
 
 -- what was ever scheduled is what has closed and what is open: exact across crashes, and free to count
 CREATE VIEW nexus.stat_endpoints WITH (security_barrier) AS
-SELECT s.endpoint,
-    s.succeeded + s.failed + s.canceled + s.timed_out + s.terminated
-        + (SELECT count(*) FROM nexus.operation o WHERE o.close_time IS NULL AND o.endpoint = s.endpoint) AS scheduled,
-    s.attempts, s.attempt_failures, s.attempt_time, s.started, s.succeeded, s.failed, s.canceled, s.timed_out,
-    s.terminated, s.schedule_to_close_time, s.stats_reset
+SELECT e.endpoint,
+    COALESCE(s.succeeded + s.failed + s.canceled + s.timed_out + s.terminated, 0) + COALESCE(c.open, 0) AS scheduled,
+    COALESCE(s.attempts, 0) AS attempts, COALESCE(s.attempt_failures, 0) AS attempt_failures,
+    COALESCE(s.attempt_time, 0) AS attempt_time, COALESCE(s.started, 0) AS started,
+    COALESCE(s.succeeded, 0) AS succeeded, COALESCE(s.failed, 0) AS failed, COALESCE(s.canceled, 0) AS canceled,
+    COALESCE(s.timed_out, 0) AS timed_out, COALESCE(s.terminated, 0) AS terminated,
+    COALESCE(s.schedule_to_close_time, 0) AS schedule_to_close_time, s.stats_reset
 FROM nexus.endpoint_stat s
-LEFT JOIN pg_foreign_server f ON f.srvname = s.endpoint::name
+FULL JOIN (
+    SELECT o.endpoint, count(*) AS open FROM nexus.operation o WHERE o.close_time IS NULL GROUP BY o.endpoint
+) c ON c.endpoint = s.endpoint
+CROSS JOIN LATERAL (SELECT COALESCE(s.endpoint, c.endpoint) AS endpoint) e
+LEFT JOIN pg_foreign_server f ON f.srvname = e.endpoint::name
 WHERE pg_has_role('pg_monitor', 'USAGE') OR has_server_privilege(f.oid, 'USAGE');
 
 CREATE VIEW nexus.workers WITH (security_barrier) AS

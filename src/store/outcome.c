@@ -197,8 +197,11 @@ apply_progress(NexusOutcome *const *outcomes, int count)
 static void
 note_closed(NexusOutcome *outcome, const NexusResultRow *row)
 {
+	bool		is_start = outcome->started_time != 0
+	&& outcome->started_time == nexus_result_time(row, 4, DT_NOBEGIN);
+
 	nexus_stat_count_closed(nexus_result_text(row, 2), outcome->state,
-							outcome->close_time - nexus_result_time(row, 3, outcome->close_time));
+							outcome->close_time - nexus_result_time(row, 3, outcome->close_time), is_start);
 }
 
 static void
@@ -227,7 +230,7 @@ apply_close(NexusOutcome **list, int n)
 						   "AS u (id, state, attempt, close_time, started_time, complete_time, "
 						   "token, result, content_type, is_json, failure, links, handler_close_time) "
 						   "WHERE o.id OPERATOR(pg_catalog.=) u.id AND o.close_time IS NULL "
-						   "RETURNING o.id, o.endpoint, o.scheduled_time", lengthof(types), types);
+						   "RETURNING o.id, o.endpoint, o.scheduled_time, o.started_time", lengthof(types), types);
 	arrays = nexus_outcome_arrays_create(list, n, lengthof(types));
 	nexus_outcome_arrays_id(arrays, 0);
 	nexus_outcome_arrays_state(arrays, 1);
@@ -360,16 +363,15 @@ nexus_outcome_apply(NexusOutcome *const *outcomes, int count, TimestampTz *last_
 {
 	nexus_stat_begin();
 	for (int i = 0; i < count; i++)
-	{
 		outcomes[i]->disposition = NEXUS_DISPOSITION_MISSING;
-		nexus_stat_count_attempt(outcomes[i]);
-	}
 	apply_inserts(outcomes, count);
 	apply_cancellations(outcomes, count);
 	apply_progress(outcomes, count);
 	apply_closes(outcomes, count, last_close_time);
 	nexus_attempt_append(outcomes, count);
 	delete_done_requests(outcomes, count);
+	for (int i = 0; i < count; i++)
+		nexus_stat_count_attempt(outcomes[i]);
 	nexus_stat_write();
 }
 

@@ -92,6 +92,7 @@ typedef struct NexusOutcome
 
 	/* for endpoint_stat */
 	int32		attempts_made;	/* start attempts that ended: 0 or 1 */
+	bool		attempt_failed; /* and that one failed */
 	int64		attempt_time_us;
 
 	/* filled in by nexus_outcome_apply */

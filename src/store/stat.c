@@ -61,18 +61,20 @@ nexus_stat_count_attempt(const NexusOutcome *outcome)
 	delta = delta_of(outcome->endpoint);
 	delta->attempts += outcome->attempts_made;
 	delta->attempt_time_us += outcome->attempt_time_us;
-	if (outcome->failed_attempt.kind != NULL)
+	if (outcome->attempt_failed)
 		delta->attempt_failures++;
-	if (outcome->kind == NEXUS_OUTCOME_PROGRESS && outcome->state == NEXUS_STATE_STARTED)
+	if (outcome->kind == NEXUS_OUTCOME_PROGRESS && outcome->state == NEXUS_STATE_STARTED
+		&& outcome->disposition == NEXUS_DISPOSITION_APPLIED)
 		delta->started++;
 }
 
 void
-nexus_stat_count_closed(const char *endpoint, NexusState state, int64 schedule_to_close_us)
+nexus_stat_count_closed(const char *endpoint, NexusState state, int64 schedule_to_close_us, bool is_start)
 {
 	Delta	   *delta = delta_of(endpoint);
 
 	delta->closed[state]++;
+	delta->started += is_start;
 	delta->schedule_to_close_us += schedule_to_close_us;
 }
 

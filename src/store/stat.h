@@ -11,11 +11,12 @@
 /* Forget what was counted and not written (its transaction was aborted). */
 extern void nexus_stat_begin(void);
 
-/* Count the attempt that an outcome tells of, and whether it started. */
+/* Count the attempt that an applied outcome tells of, and whether it started. */
 extern void nexus_stat_count_attempt(const NexusOutcome *outcome);
 
-/* Count an operation that has just closed. */
-extern void nexus_stat_count_closed(const char *endpoint, NexusState state, int64 schedule_to_close_us);
+/* Count an operation that has just closed; "is_start": its completion told of its start, too. */
+extern void nexus_stat_count_closed(const char *endpoint, NexusState state, int64 schedule_to_close_us,
+									bool is_start);
 
 /* Add what was counted to nexus.endpoint_stat. */
 extern void nexus_stat_write(void);

@@ -187,6 +187,7 @@ nexus_dispatcher_settling(NexusDispatcher *dispatcher, const NexusUuid *id, bool
 	{
 		nexus_http_client_abort(dispatcher->worker->http, call->http);
 		nexus_dispatcher_leave_flight(dispatcher, call);
+		nexus_dispatcher_count_attempt(dispatcher, call, GetCurrentTimestamp() - call->sent_time, false);
 	}
 	else
 		unlink_call(call);

@@ -42,6 +42,10 @@ extern void nexus_dispatcher_hold(NexusDispatcher *dispatcher, NexusCall *call);
 /* IN_FLIGHT is over: free its place; the call is SETTLING now. */
 extern void nexus_dispatcher_leave_flight(NexusDispatcher *dispatcher, NexusCall *call);
 
+/* Count a start request that ended and changes nothing any more. */
+extern void nexus_dispatcher_count_attempt(NexusDispatcher *dispatcher, const NexusCall *call, int64 elapsed_us,
+										   bool is_failure);
+
 /* Count a request in flight, of the endpoint and of all. */
 extern void nexus_dispatcher_add_in_flight(NexusDispatcher *dispatcher, NexusEndpointQueue *queue, int change);
 

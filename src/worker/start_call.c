@@ -37,6 +37,17 @@ nexus_dispatcher_add_in_flight(NexusDispatcher *dispatcher, NexusEndpointQueue *
 	nexus_endpoint_queue_add_in_flight(queue, change);
 }
 
+void
+nexus_dispatcher_count_attempt(NexusDispatcher *dispatcher, const NexusCall *call, int64 elapsed_us, bool is_failure)
+{
+	NexusOutcome *outcome = nexus_group_add(dispatcher->worker->group, NEXUS_OUTCOME_NOTHING, &call->id,
+											call->queue->name);
+
+	outcome->attempts_made = 1;
+	outcome->attempt_failed = is_failure;
+	outcome->attempt_time_us = elapsed_us;
+}
+
 /* ---- callback bases that were not known at schedule ---- */
 
 void
@@ -174,6 +185,7 @@ attempt_failed(NexusDispatcher *dispatcher, NexusCall *call, const NexusHttpResu
 										is_retryable ? NEXUS_STATE_BACKING_OFF : NEXUS_STATE_FAILED);
 
 	outcome->attempts_made = 1;
+	outcome->attempt_failed = true;
 	outcome->attempt_time_us = result->elapsed_us;
 	outcome->last_attempt_complete_time = now;
 	outcome->failure = nexus_outcomes_jsonb(dispatcher->worker, failure);
@@ -299,6 +311,18 @@ take_reply(NexusDispatcher *dispatcher, NexusCall *call, const NexusHttpResult *
 	}
 }
 
+/* Whether a reply that changes nothing any more would have been a failed attempt. */
+static bool
+is_failure(NexusDispatcher *dispatcher, const NexusHttpResult *result)
+{
+	NexusReplyLimits limits = {.max_token_length = nexus_max_token_length};
+
+	if (result->outcome != NEXUS_HTTP_ANSWERED)
+		return true;
+	nexus_reply_decode_start(result->status, result->headers, result->body, &limits, &dispatcher->reply);
+	return dispatcher->reply.kind == NEXUS_REPLY_ERROR;
+}
+
 static void
 on_start_done(void *arg, const NexusHttpResult *result)
 {
@@ -310,6 +334,7 @@ on_start_done(void *arg, const NexusHttpResult *result)
 	if (call->is_closed)
 	{
 		/* a completion came first; the call goes with that outcome, or now */
+		nexus_dispatcher_count_attempt(dispatcher, call, result->elapsed_us, is_failure(dispatcher, result));
 		if (call->settling == 0)
 			nexus_dispatcher_forget(dispatcher, call);
 	}
