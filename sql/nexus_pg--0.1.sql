@@ -146,6 +146,7 @@ CREATE TABLE nexus.endpoint_stat (
     terminated bigint NOT NULL DEFAULT 0,
     schedule_to_close_time double precision NOT NULL DEFAULT 0,
     stats_reset timestamptz NOT NULL DEFAULT clock_timestamp(),
+    deleted_close_time timestamptz,
     CONSTRAINT endpoint_stat_pkey PRIMARY KEY (endpoint)
 ) WITH (fillfactor = 50, vacuum_truncate = off);
 

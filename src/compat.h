@@ -9,6 +9,7 @@
 
 #include <curl/curlver.h>
 
+#include "access/genam.h"
 #include "common/jsonapi.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
@@ -94,6 +95,17 @@ nexus_insert_index_entries(ResultRelInfo *target, TupleTableSlot *slot, EState *
 	ExecInsertIndexTuples(target, slot, state, false, conflict != NULL, conflict, NIL, false);
 #else
 	ExecInsertIndexTuples(target, slot, state, false, conflict != NULL, conflict, NIL);
+#endif
+}
+
+/* A scan that is to be positioned by index_rescan. */
+static inline IndexScanDesc
+nexus_index_beginscan(Relation table, Relation index, Snapshot snapshot, int keys)
+{
+#if PG_VERSION_NUM >= 180000
+	return index_beginscan(table, index, snapshot, NULL, keys, 0);
+#else
+	return index_beginscan(table, index, snapshot, keys, 0);
 #endif
 }
 

@@ -363,13 +363,20 @@ Datum
 nexus_relation_get(Relation relation, HeapTuple tuple, const char *column, bool *isnull)
 {
 	TupleDesc	columns = RelationGetDescr(relation);
-	int			at = find_column(columns, column, 0);
-	Datum		value;
+	AttrNumber	number = nexus_relation_column(relation, column);
+	Datum		value = heap_getattr(tuple, number, columns, isnull);
+
+	if (!*isnull && TupleDescAttr(columns, number - 1)->attlen == -1)
+		value = PointerGetDatum(PG_DETOAST_DATUM(value));
+	return value;
+}
+
+AttrNumber
+nexus_relation_column(Relation relation, const char *column)
+{
+	int			at = find_column(RelationGetDescr(relation), column, 0);
 
 	if (at < 0)
 		raise_no_column(relation, column);
-	value = heap_getattr(tuple, at + 1, columns, isnull);
-	if (!*isnull && TupleDescAttr(columns, at)->attlen == -1)
-		value = PointerGetDatum(PG_DETOAST_DATUM(value));
-	return value;
+	return at + 1;
 }

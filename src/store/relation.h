@@ -62,4 +62,7 @@ extern HeapTuple nexus_relation_read_at(Relation relation, const char *index, Da
  */
 extern Datum nexus_relation_get(Relation relation, HeapTuple tuple, const char *column, bool *isnull);
 
+/* The number of a column; raises where the table has none of that name. */
+extern AttrNumber nexus_relation_column(Relation relation, const char *column);
+
 #endif							/* NEXUS_STORE_RELATION_H */

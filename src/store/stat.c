@@ -7,6 +7,7 @@
 #include "store/stat.h"
 
 #include "catalog/pg_type.h"
+#include "store/result.h"
 #include "store/transaction.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
@@ -115,6 +116,38 @@ write_delta(const Delta *delta)
 	values[9] = Int64GetDatum(delta->closed[NEXUS_STATE_TERMINATED]);
 	values[10] = Float8GetDatum(delta->schedule_to_close_us / us_per_ms);
 	nexus_transaction_execute(plan, values, NULL, SPI_OK_INSERT);
+}
+
+void
+nexus_stat_note_deleted(const char *endpoint, TimestampTz close_time)
+{
+	static SPIPlanPtr plan = NULL;
+	static const Oid types[] = {TEXTOID, TIMESTAMPTZOID};
+	Datum		values[] = {CStringGetTextDatum(endpoint), TimestampTzGetDatum(close_time)};
+
+	nexus_transaction_plan(&plan,
+						   "INSERT INTO nexus.endpoint_stat AS s (endpoint, deleted_close_time) VALUES ($1, $2) "
+						   "ON CONFLICT (endpoint) DO UPDATE SET "
+						   "deleted_close_time = GREATEST(s.deleted_close_time, EXCLUDED.deleted_close_time)",
+						   lengthof(types), types);
+	nexus_transaction_execute(plan, values, NULL, SPI_OK_INSERT);
+}
+
+static void
+take_deleted(const NexusResultRow *row, void *arg)
+{
+	*(TimestampTz *) arg = nexus_result_time(row, 1, DT_NOBEGIN);
+}
+
+TimestampTz
+nexus_stat_last_deleted(void)
+{
+	static SPIPlanPtr plan = NULL;
+	TimestampTz last = DT_NOBEGIN;
+
+	nexus_transaction_plan(&plan, "SELECT pg_catalog.max(s.deleted_close_time) FROM nexus.endpoint_stat s", 0, NULL);
+	nexus_result_each(plan, NULL, take_deleted, &last);
+	return last;
 }
 
 void

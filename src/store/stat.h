@@ -21,4 +21,11 @@ extern void nexus_stat_count_closed(const char *endpoint, NexusState state, int6
 /* Add what was counted to nexus.endpoint_stat. */
 extern void nexus_stat_write(void);
 
+/*
+ * Remember that retention has deleted what closed at this time, and the
+ * greatest of these times over all endpoints; DT_NOBEGIN for none.
+ */
+extern void nexus_stat_note_deleted(const char *endpoint, TimestampTz close_time);
+extern TimestampTz nexus_stat_last_deleted(void);
+
 #endif							/* NEXUS_STORE_STAT_H */

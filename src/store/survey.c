@@ -1,6 +1,6 @@
 /*
  * survey.c
- *	  What stands in the tables when a worker starts, and what may go.
+ *	  What stands in the tables when a worker starts.
  */
 #include "postgres.h"
 
@@ -105,8 +105,9 @@ nexus_survey_last_close_time(void)
 	static SPIPlanPtr plan = NULL;
 	TimestampTz last = DT_NOBEGIN;
 
-	nexus_transaction_plan(&plan, "SELECT pg_catalog.max(o.close_time) FROM nexus.operation o "
-						   "WHERE o.close_time IS NOT NULL", 0, NULL);
+	nexus_transaction_plan(&plan, "SELECT GREATEST((SELECT pg_catalog.max(o.close_time) FROM nexus.operation o "
+						   "WHERE o.close_time IS NOT NULL), "
+						   "(SELECT pg_catalog.max(s.deleted_close_time) FROM nexus.endpoint_stat s))", 0, NULL);
 	nexus_result_each(plan, NULL, take_last, &last);
 	return last;
 }
@@ -129,61 +130,4 @@ nexus_survey_has_copied_operations(const NexusUuid *incarnation)
 						   "AND o.incarnation OPERATOR(pg_catalog.<>) $1 LIMIT 1", 1, types);
 	nexus_result_each(plan, values, note_row, &found);
 	return found;
-}
-
-/* What a bite of retention found: the last close time in it, and the next. */
-typedef struct ClosedRead
-{
-	TimestampTz floor;
-	TimestampTz next;
-	int			count;
-} ClosedRead;
-
-static void
-take_closed(const NexusResultRow *row, void *arg)
-{
-	ClosedRead *read = arg;
-
-	read->count = (int) nexus_result_int(row, 1, 0);
-	read->floor = nexus_result_time(row, 2, read->floor);
-	read->next = nexus_result_time(row, 3, DT_NOEND);
-}
-
-int
-nexus_survey_delete_closed(TimestampTz *floor, TimestampTz before, int limit, TimestampTz *next)
-{
-	static SPIPlanPtr plan = NULL;
-	static const Oid types[] = {TIMESTAMPTZOID, TIMESTAMPTZOID, INT8OID};
-	ClosedRead	read = {*floor, DT_NOEND, 0};
-	Datum		values[3];
-	SPITupleTable *table;
-	NexusResultRow row;
-
-	nexus_transaction_plan(&plan,
-						   "WITH old AS MATERIALIZED (SELECT o.id FROM nexus.operation o "
-						   "WHERE o.close_time OPERATOR(pg_catalog.>=) $1 AND o.close_time OPERATOR(pg_catalog.<) $2 "
-						   "ORDER BY o.close_time LIMIT $3 FOR UPDATE SKIP LOCKED), "
-						   "k AS (DELETE FROM nexus.operation_key k USING old "
-						   "WHERE k.operation_id OPERATOR(pg_catalog.=) old.id), "
-						   "r AS (DELETE FROM nexus.request r USING old "
-						   "WHERE r.operation_id OPERATOR(pg_catalog.=) old.id), "
-						   "a AS (DELETE FROM nexus.failed_attempt a USING old "
-						   "WHERE a.operation_id OPERATOR(pg_catalog.=) old.id), "
-						   "d AS (DELETE FROM nexus.operation o USING old "
-						   "WHERE o.id OPERATOR(pg_catalog.=) old.id RETURNING o.close_time) "
-						   "SELECT pg_catalog.count(*), pg_catalog.max(d.close_time), "
-						   "(SELECT o.close_time FROM nexus.operation o WHERE o.close_time OPERATOR(pg_catalog.>=) $1 "
-						   "AND o.id OPERATOR(pg_catalog.<>) ALL (SELECT old.id FROM old) "
-						   "ORDER BY o.close_time LIMIT 1) FROM d", 3, types);
-	values[0] = TimestampTzGetDatum(*floor);
-	values[1] = TimestampTzGetDatum(before);
-	values[2] = Int64GetDatum(limit);
-	nexus_transaction_execute(plan, values, NULL, SPI_OK_SELECT);
-	table = SPI_tuptable;
-	row.tuple = table->vals[0];
-	row.desc = table->tupdesc;
-	take_closed(&row, &read);
-	*floor = read.floor;
-	*next = read.next;
-	return read.count;
 }

@@ -25,7 +25,7 @@ typedef struct NexusSurvey
 	int64		open_count;
 } NexusSurvey;
 
-/* The greatest close time of the database; DT_NOBEGIN for none. */
+/* The greatest close time of the database, deleted ones included; DT_NOBEGIN for none. */
 extern TimestampTz nexus_survey_last_close_time(void);
 
 /* In nexus_transaction_run; rows of other incarnations do not count. */
@@ -33,13 +33,5 @@ extern void nexus_survey_read(const NexusUuid *incarnation, NexusSurvey *survey)
 
 /* Whether open operations of another incarnation stand in the table. */
 extern bool nexus_survey_has_copied_operations(const NexusUuid *incarnation);
-
-/*
- * Delete up to "limit" operations that closed after *floor and before
- * "before", with their keys, requests, attempts and completions; *floor moves
- * on.  *next is when the next one closed (DT_NOEND for none).  Returns how many
- * went.
- */
-extern int	nexus_survey_delete_closed(TimestampTz *floor, TimestampTz before, int limit, TimestampTz *next);
 
 #endif							/* NEXUS_STORE_SURVEY_H */

@@ -21,6 +21,7 @@
 #include "worker/dispatcher.h"
 #include "worker/incarnation_watch.h"
 #include "worker/outcomes.h"
+#include "worker/retention.h"
 
 #define FRAME_HEADERS_MAX (64 * 1024)	/* of a callback request: the listener
 										 * allows less */
@@ -62,16 +63,6 @@ answer_completion(NexusWorker *worker, uint64 connection, uint64 correlation, ui
 	nexus_buffer_free(&bytes);
 }
 
-/* Gone by retention, or never there (a restore lost it)? Its own time tells. */
-static bool
-is_older_than_retention(const NexusUuid *id)
-{
-	int64		now_ms = GetCurrentTimestamp() / 1000 + UNIX_MS_OF_POSTGRES_EPOCH;
-	int64		id_ms = nexus_uuid_v7_unix_ms(id);
-
-	return nexus_retention > 0 && id_ms >= 0 && id_ms < now_ms - nexus_retention * INT64CONST(1000);
-}
-
 static void
 on_completion_settled(NexusOutcome *outcome, void *arg)
 {
@@ -87,7 +78,8 @@ on_completion_settled(NexusOutcome *outcome, void *arg)
 			answer_completion(worker, asker->connection, asker->correlation, 200, true, "");
 			break;
 		case NEXUS_DISPOSITION_MISSING:
-			if (is_older_than_retention(&outcome->id))
+			/* or never there, or lost by a restore */
+			if (nexus_retention_may_have_deleted(worker->retention, &outcome->id))
 				answer_completion(worker, asker->connection, asker->correlation, 200, true, "");
 			else
 				answer_completion(worker, asker->connection, asker->correlation, 404, false, "operation not found");

@@ -39,6 +39,7 @@ typedef struct NexusWorker
 	struct NexusDispatcher *dispatcher;
 	struct NexusCancellations *cancellations;
 	struct NexusDeadlines *deadlines;
+	struct NexusRetention *retention;
 } NexusWorker;
 
 #endif							/* NEXUS_WORKER_STATE_H */

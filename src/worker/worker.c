@@ -27,6 +27,7 @@
 #include "storage/sinval.h"
 #include "store/queue.h"
 #include "store/relation.h"
+#include "store/stat.h"
 #include "store/survey.h"
 #include "store/transaction.h"
 #include "tcop/tcopprot.h"
@@ -40,6 +41,7 @@
 #include "worker/incarnation_watch.h"
 #include "worker/reception.h"
 #include "worker/request_taker.h"
+#include "worker/retention.h"
 #include "worker/state.h"
 
 #define LOOK_INTERVAL_MS 60000	/* with operations open: rows that came
@@ -110,7 +112,7 @@ recover(NexusWorker *worker)
 
 	nexus_survey_read(&worker->incarnation.id, &survey);
 	nexus_deadlines_note(worker->deadlines, survey.next_deadline);
-	nexus_deadlines_note_closed(worker->deadlines, survey.first_close_time);
+	nexus_retention_note_closed(worker->retention, survey.first_close_time);
 	worker->arrived = survey.open_count - nexus_group_opened(worker->group);
 }
 
@@ -187,6 +189,7 @@ reload_settings(NexusWorker *worker)
 	nexus_transaction_apply_synchronous_commit();
 	nexus_local_socket_set_max_frame(worker->server, max_frame());
 	nexus_dispatcher_catalog_changed(worker->dispatcher);
+	nexus_retention_catalog_changed(worker->retention);
 }
 
 /* One more commit for what has come back, then go; the rest is sent again. */
@@ -261,6 +264,7 @@ heed_catalogs(NexusWorker *worker, uint32 wake)
 		return;
 	catalog_changed = false;
 	nexus_dispatcher_catalog_changed(worker->dispatcher);
+	nexus_retention_catalog_changed(worker->retention);
 	/* a restore may be about to end, whose rows nobody told us of */
 	if (!worker->has_incarnation)
 		worker->look_time = DT_NOBEGIN;
@@ -298,7 +302,7 @@ commit_if_due(NexusWorker *worker, bool is_quiet)
 	if (!nexus_group_is_due(worker->group, is_quiet))
 		return;
 	nexus_group_commit(worker->group);
-	nexus_deadlines_note_closed(worker->deadlines, GetCurrentTimestamp());
+	nexus_retention_note_closed(worker->retention, GetCurrentTimestamp());
 }
 
 static TimestampTz
@@ -316,6 +320,7 @@ next_deadline(const NexusWorker *worker)
 	if (worker->read_retry_time != DT_NOBEGIN)
 		next = worker->read_retry_time;
 	next = Min(next, nexus_deadlines_next(worker->deadlines));
+	next = Min(next, nexus_retention_next(worker->retention));
 	next = Min(next, nexus_group_deadline(worker->group));
 	next = Min(next, nexus_http_client_next_deadline(worker->http));
 	return Min(next, next_look(worker));
@@ -354,6 +359,8 @@ run(NexusWorker *worker)
 		send_due(worker);
 		commit_if_due(worker, is_quiet);
 		send_due(worker);
+		/* while the handlers work on what has just gone out */
+		nexus_retention_run(worker->retention);
 		nexus_worker_registry_set_figures(nexus_dispatcher_in_flight(worker->dispatcher),
 										  nexus_dispatcher_queued(worker->dispatcher));
 		MemoryContextReset(worker->scratch);
@@ -376,17 +383,26 @@ find_database_name(void *arg)
 		strlcpy(worker->database_name, name, sizeof(worker->database_name));
 }
 
-static void
-find_last_close_time(void *arg)
+typedef struct LastTimes
 {
-	*(TimestampTz *) arg = nexus_survey_last_close_time();
+	TimestampTz closed;
+	TimestampTz deleted;
+} LastTimes;
+
+static void
+find_last_times(void *arg)
+{
+	LastTimes  *last = arg;
+
+	last->closed = nexus_survey_last_close_time();
+	last->deleted = nexus_stat_last_deleted();
 }
 
 static NexusWorker *
 create(Oid database)
 {
 	NexusWorker *worker = MemoryContextAllocZero(TopMemoryContext, sizeof(NexusWorker));
-	TimestampTz last_close_time = DT_NOBEGIN;
+	LastTimes	last = {DT_NOBEGIN, DT_NOBEGIN};
 
 	worker->database = database;
 	worker->look_time = DT_NOBEGIN;
@@ -403,16 +419,17 @@ create(Oid database)
 		proc_exit(0);
 	if (!nexus_transaction_run("read the database's name", find_database_name, worker, NULL))
 		proc_exit(1);
-	if (!nexus_transaction_run("read the last close time", find_last_close_time, &last_close_time, NULL))
+	if (!nexus_transaction_run("read the last close time", find_last_times, &last, NULL))
 		proc_exit(1);
 
 	nexus_stats_clear(database);
 	worker->loop = nexus_io_loop_create();
 	worker->http = nexus_http_client_create(worker->loop);
-	worker->group = nexus_group_create(last_close_time);
+	worker->group = nexus_group_create(last.closed);
 	worker->dispatcher = nexus_dispatcher_create(worker);
 	worker->cancellations = nexus_cancellations_create(worker);
-	worker->deadlines = nexus_deadlines_create(worker, DT_NOEND, DT_NOEND);
+	worker->deadlines = nexus_deadlines_create(worker);
+	worker->retention = nexus_retention_create(worker, last.deleted);
 	worker->server = nexus_local_socket_listen(worker->loop, database, max_frame(), nexus_reception_take, worker);
 	return worker;
 }
