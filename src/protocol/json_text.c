@@ -168,17 +168,31 @@ decode_utf8(const char *p, size_t len)
 
 #define REPLACEMENT 0xfffd
 
+#define ESCAPE_LEN 6			/* of \uXXXX */
+
+/* By hand, since a body may be nothing but these. */
+static void
+append_unit(NexusBuffer *out, uint32_t unit)
+{
+	static const char digits[] = "0123456789abcdef";
+	char		escape[ESCAPE_LEN] = {
+		'\\', 'u', digits[unit >> 12], digits[unit >> 8 & 0x0f], digits[unit >> 4 & 0x0f], digits[unit & 0x0f]
+	};
+
+	nexus_buffer_append(out, escape, sizeof(escape));
+}
+
 static void
 append_unicode_escape(NexusBuffer *out, uint32_t code)
 {
 	if (code >= 0x10000)
 	{
 		code -= 0x10000;
-		nexus_buffer_append_format(out, "\\u%04x\\u%04x", (unsigned) (0xd800 | code >> 10),
-								   (unsigned) (0xdc00 | (code & 0x3ff)));
+		append_unit(out, 0xd800 | code >> 10);
+		append_unit(out, 0xdc00 | (code & 0x3ff));
 	}
 	else
-		nexus_buffer_append_format(out, "\\u%04x", (unsigned) code);
+		append_unit(out, code);
 }
 
 /* Append one character that is not ASCII, and return how many bytes it took. */
@@ -247,8 +261,6 @@ nexus_json_append_ascii(NexusBuffer *out, NexusText json)
 	}
 	return nexus_buffer_append(out, run, (size_t) (p - run));
 }
-
-#define ESCAPE_LEN 6			/* of \uXXXX */
 
 /* The code unit of an escape \uXXXX at "p"; -1 where there is none. */
 static int
