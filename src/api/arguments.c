@@ -13,6 +13,7 @@
 #include "protocol/buffer.h"
 #include "protocol/url.h"
 #include "shared/worker_registry.h"
+#include "store/encoding.h"
 #include "store/endpoint.h"
 #include "tcop/utility.h"
 #include "utils/builtins.h"
@@ -135,6 +136,7 @@ read_segment(FunctionCallInfo fcinfo, int argument, const char *name)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("argument \"%s\" must not be \"%s\"", name, value),
 				 errdetail("In the path of a URL it would mean another resource.")));
+	nexus_encoding_check(name, nexus_text_of(value));
 	return value;
 }
 

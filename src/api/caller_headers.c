@@ -6,6 +6,7 @@
 
 #include "api/caller_headers.h"
 #include "config.h"
+#include "store/encoding.h"
 
 /* What to do with one header; must not keep the views. */
 typedef void (*EachHeader) (NexusText name, NexusText value, void *arg);
@@ -65,6 +66,7 @@ each_header(Jsonb *object, EachHeader each, void *arg)
 		NexusText	value = next_value(&members, name);
 
 		check_header(name, value);
+		nexus_encoding_check("headers", value);
 		each(name, value, arg);
 	}
 }

@@ -9,11 +9,12 @@
 
 #include "api/arguments.h"
 #include "api/input.h"
-#include "compat.h"
 #include "config.h"
 #include "lib/stringinfo.h"
 #include "mb/pg_wchar.h"
-#include "protocol/payload.h"
+#include "protocol/headers.h"
+#include "store/encoding.h"
+#include "store/outcome.h"
 #include "utils/builtins.h"
 #include "utils/jsonb.h"
 
@@ -67,27 +68,6 @@ is_json_content_type(const char *content_type)
 	return nexus_text_equal_fold(media_type, nexus_text_of(JSON_CONTENT_TYPE));
 }
 
-static bool
-is_ascii(NexusText bytes)
-{
-	for (size_t i = 0; i < bytes.len; i++)
-	{
-		if (IS_HIGHBIT_SET(bytes.data[i]))
-			return false;
-	}
-	return true;
-}
-
-static bool
-is_json(NexusText bytes)
-{
-	/* What another encoding cannot say would raise later. */
-	if (GetDatabaseEncoding() != PG_UTF8 && !is_ascii(bytes))
-		return false;
-	return nexus_payload_json_is_safe(bytes) &&
-		nexus_is_json(unconstify(char *, bytes.data), bytes.len, GetDatabaseEncoding());
-}
-
 static char *
 read_content_type(FunctionCallInfo fcinfo, int argument)
 {
@@ -106,6 +86,7 @@ read_content_type(FunctionCallInfo fcinfo, int argument)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("argument \"content_type\" is not valid: %s", error.message)));
+	nexus_encoding_check("content_type", nexus_text_of(value));
 	return value;
 }
 
@@ -120,5 +101,6 @@ nexus_input_read_bytes(FunctionCallInfo fcinfo, int argument, NexusNewOperation 
 	nexus_arguments_check_payload("input", VARSIZE(operation->input) - VARHDRSZ);
 	operation->input_content_type = content_type;
 	operation->input_is_json = content_type != NULL && is_json_content_type(content_type) &&
-		is_json(nexus_text_make(VARDATA(operation->input), VARSIZE(operation->input) - VARHDRSZ));
+		nexus_outcome_is_jsonb_here(nexus_text_make(VARDATA(operation->input),
+													VARSIZE(operation->input) - VARHDRSZ));
 }

@@ -14,6 +14,7 @@
 #include "config.h"
 #include "storage/fd.h"
 #include "store/credentials.h"
+#include "store/encoding.h"
 #include "store/options.h"
 #include "utils/builtins.h"
 #include "utils/jsonb.h"
@@ -80,7 +81,7 @@ add_header(NexusHeaders *headers, NexusText name, NexusText value, NexusError *e
 	if (!nexus_headers_is_allowed_for_caller(name) &&
 		!nexus_text_equal_fold(name, nexus_text_of("Authorization")))
 		return nexus_error_set(error, "header \"%.*s\" cannot be set", (int) name.len, name.data);
-	if (!nexus_headers_add(headers, name, value))
+	if (!nexus_headers_add(headers, name, nexus_encoding_to_utf8(value)))
 		return nexus_error_set(error, "the headers are larger than nexus_pg.max_header_size");
 	return true;
 }

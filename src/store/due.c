@@ -7,7 +7,7 @@
 #include "store/due.h"
 
 #include "catalog/pg_type.h"
-#include "mb/pg_wchar.h"
+#include "store/encoding.h"
 #include "store/result.h"
 #include "store/transaction.h"
 #include "utils/array.h"
@@ -35,15 +35,12 @@ unpack_headers(Datum headers, StringInfo out)
 	it = JsonbIteratorInit(&DatumGetJsonbP(headers)->root);
 	while ((token = JsonbIteratorNext(&it, &value, true)) != WJB_DONE)
 	{
-		char	   *text;
+		NexusText	text;
 
 		if ((token != WJB_KEY && token != WJB_VALUE) || value.type != jbvString)
 			continue;
-		text = pg_server_to_any(value.val.string.val, value.val.string.len, PG_UTF8);
-		if (text == value.val.string.val)
-			appendBinaryStringInfo(out, text, value.val.string.len);
-		else
-			appendStringInfoString(out, text);
+		text = nexus_encoding_to_utf8(nexus_text_make(value.val.string.val, value.val.string.len));
+		appendBinaryStringInfo(out, text.data, text.len);
 		appendStringInfoChar(out, '\0');
 	}
 	if (out->len > 0)
@@ -101,13 +98,6 @@ pack_due(const DueParts *parts, MemoryContext context)
 	return due;
 }
 
-/* What goes over the wire is UTF-8, whatever the database is in. */
-static const char *
-utf8(const char *text)
-{
-	return text == NULL ? NULL : pg_server_to_any(text, strlen(text), PG_UTF8);
-}
-
 /* What nexus_due_load carries along. */
 typedef struct DueLoad
 {
@@ -144,11 +134,11 @@ take_due(const NexusResultRow *row, void *arg)
 	due->start_to_close = nexus_result_interval_us(row, 10);
 	due->cancellation_attempt = (int32) nexus_result_int(row, 11, 0);
 	due->endpoint = nexus_result_text(row, 12);
-	due->service = utf8(nexus_result_text(row, 13));
-	due->operation = utf8(nexus_result_text(row, 14));
+	due->service = nexus_encoding_string_to_utf8(nexus_result_text(row, 13));
+	due->operation = nexus_encoding_string_to_utf8(nexus_result_text(row, 14));
 	due->callback_base = nexus_result_text(row, 15);
 	due->operation_token = nexus_result_text(row, 16);
-	due->input_content_type = nexus_result_text(row, 17);
+	due->input_content_type = nexus_encoding_string_to_utf8(nexus_result_text(row, 17));
 
 	initStringInfo(&parts.headers);
 	value = SPI_getbinval(row->tuple, row->desc, 18, &isnull);
@@ -202,10 +192,10 @@ nexus_due_of_frame(const NexusExecuteFrame *frame, Oid owner, Datum headers)
 	due->deadline = nexus_operation_deadline(NEXUS_STATE_SCHEDULED, due->scheduled_time, 0, due->schedule_to_close,
 											 due->schedule_to_start, due->start_to_close);
 	due->endpoint = frame_text(frame->endpoint);
-	due->service = utf8(frame_text(frame->service));
-	due->operation = utf8(frame_text(frame->operation));
+	due->service = nexus_encoding_string_to_utf8(frame_text(frame->service));
+	due->operation = nexus_encoding_string_to_utf8(frame_text(frame->operation));
 	due->callback_base = frame_text(frame->callback_base);
-	due->input_content_type = frame_text(frame->input_content_type);
+	due->input_content_type = nexus_encoding_string_to_utf8(frame_text(frame->input_content_type));
 	if (frame->has_input)
 		due->input = frame->input;
 	initStringInfo(&parts.headers);

@@ -137,4 +137,7 @@ extern Datum nexus_outcome_jsonb(NexusText json);
  */
 extern bool nexus_outcome_is_jsonb(NexusText json);
 
+/* The same within a transaction, which a conversion of the encoding needs. */
+extern bool nexus_outcome_is_jsonb_here(NexusText json);
+
 #endif							/* NEXUS_STORE_OUTCOME_H */

@@ -31,6 +31,9 @@ try_jsonb(const char *json, int encoding, Datum *result)
 	}
 	PG_CATCH();
 	{
+		/* a session may be interrupted meanwhile */
+		if (ERRCODE_TO_CATEGORY(geterrcode()) == ERRCODE_OPERATOR_INTERVENTION)
+			PG_RE_THROW();
 		MemoryContextSwitchTo(context);
 		FlushErrorState();
 		ok = false;
@@ -85,7 +88,19 @@ nexus_outcome_jsonb(NexusText json)
 							   CStringGetDatum("{\"message\": \"the failure cannot be shown in this database\"}"));
 }
 
-/* In another encoding only the whole conversion tells; it reads catalogs. */
+bool
+nexus_outcome_is_jsonb_here(NexusText json)
+{
+	Datum		ignored;
+
+	if (json.len == 0 || !nexus_payload_json_is_safe(json))
+		return false;
+	if (GetDatabaseEncoding() == PG_UTF8)
+		return nexus_is_json(unconstify(char *, json.data), (int) json.len, PG_UTF8);
+	/* in another encoding only the whole conversion tells */
+	return try_jsonb(pnstrdup(json.data, json.len), PG_UTF8, &ignored);
+}
+
 typedef struct JsonCheck
 {
 	NexusText	json;
@@ -96,9 +111,8 @@ static void
 check_by_conversion(void *arg)
 {
 	JsonCheck  *check = arg;
-	Datum		ignored;
 
-	check->ok = try_jsonb(pnstrdup(check->json.data, check->json.len), PG_UTF8, &ignored);
+	check->ok = nexus_outcome_is_jsonb_here(check->json);
 }
 
 bool
@@ -106,10 +120,8 @@ nexus_outcome_is_jsonb(NexusText json)
 {
 	JsonCheck	check = {json, false};
 
-	if (json.len == 0 || !nexus_payload_json_is_safe(json))
-		return false;
 	if (GetDatabaseEncoding() == PG_UTF8)
-		return nexus_is_json(unconstify(char *, json.data), (int) json.len, PG_UTF8);
+		return nexus_outcome_is_jsonb_here(json);
 	(void) nexus_transaction_run("check a result", check_by_conversion, &check, NULL);
 	return check.ok;
 }

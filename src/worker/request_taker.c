@@ -6,6 +6,7 @@
 
 #include "worker/request_taker.h"
 
+#include "store/encoding.h"
 #include "utils/memutils.h"
 #include "worker/cancellation.h"
 #include "worker/dispatcher.h"
@@ -97,7 +98,8 @@ take_terminate(NexusWorker *worker, const NexusTakenRequest *request)
 	NexusBuffer failure;
 
 	nexus_buffer_init(&failure, FAILURE_MAX);
-	nexus_failure_encode_terminated(&failure, nexus_text_of(reason), nexus_text_of(request->identity));
+	nexus_failure_encode_terminated(&failure, nexus_encoding_to_utf8(nexus_text_of(reason)),
+									nexus_encoding_to_utf8(nexus_text_of(request->identity)));
 	(void) close_operation(worker, request, NEXUS_STATE_TERMINATED, &failure);
 	nexus_buffer_free(&failure);
 }
