@@ -338,7 +338,7 @@ is_drop_server(const Node *statement)
 static bool
 is_change_of_access(const Node *statement)
 {
-	return IsA(statement, AlterUserMappingStmt) || IsA(statement, GrantRoleStmt) ||
+	return IsA(statement, AlterUserMappingStmt) || IsA(statement, GrantRoleStmt) || IsA(statement, DropRoleStmt) ||
 		(IsA(statement, GrantStmt) && ((const GrantStmt *) statement)->objtype == OBJECT_FOREIGN_SERVER);
 }
 
