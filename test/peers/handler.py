@@ -32,7 +32,7 @@ must be something else, the header X-Script carries that object.
 Every one of them takes "delay" (ms before the answer) and "links" (a list of
 {"url", "type"}); "cancel" says what becomes of a later cancel request:
 {"status": 202, "type", "retryable", "times": how often, "complete": state to
-complete with, "after": ms}.  Service "any" echoes whatever the operation is.
+complete with, "after": ms, "early": complete before the 202, "hang": true}.  Service "any" echoes whatever the operation is.
 
     GET  /log?since=N[&request_id=ID][&kind=start|cancel]   requests as they came
     GET  /callbacks?since=N                                 callbacks sent and their answers
@@ -521,14 +521,26 @@ class Handler:
         operation = next((found for found in self.record.operations.values() if found.token == token), None)
         script = operation.script.get("cancel", {}) if operation else {"status": 404}
         status = script.get("status", 202)
+        if script.get("hang"):
+            return
         if status != 202 and self.record.attempt_of("cancel " + token) <= script.get("times", sys.maxsize):
             self.refuse(connection, script, status)
             return
+        if script.get("early"):
+            connection.later(self.accept_late(connection, operation, script))
+            return
         connection.send(202)
         if script.get("complete"):
-            self.record.held.pop(operation.request_id, None)
-            outcome = dict(script, state=script["complete"], times=1)
-            self.background(self.complete(operation, outcome, script.get("after", 0)))
+            self.background(self.complete_canceled(operation, script))
+
+    async def accept_late(self, connection, operation, script):
+        await self.complete_canceled(operation, script)
+        connection.send(202)
+
+    async def complete_canceled(self, operation, script):
+        self.record.held.pop(operation.request_id, None)
+        outcome = dict(script, state=script["complete"], times=1)
+        await self.complete(operation, outcome, script.get("after", 0))
 
     # What tests ask.
 

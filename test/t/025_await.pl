@@ -32,28 +32,8 @@ sub wait_sleeping
 		. "AND pid <> pg_backend_pid()", $count);
 }
 
-my $directory = PostgreSQL::Test::Utils::tempdir();
-my $begun = 0;
-
-# Begin a statement in a session of its own.
-sub begin
-{
-	my ($sql) = @_;
-	my %psql = (out => '', err => '');
-	my $file = "$directory/" . ++$begun . '.sql';
-	append_to_file($file, "\\set VERBOSITY verbose\n$sql;\n");
-	$psql{run} = IPC::Run::start([ 'psql', '-XAtq', '-d', $node->connstr('postgres'), '-f', $file ],
-		'>', \$psql{out}, '2>', \$psql{err});
-	return \%psql;
-}
-
-sub finish
-{
-	my ($psql) = @_;
-	$psql->{run}->finish;
-	chomp $psql->{out};
-	return $psql;
-}
+sub begin { return begin_sql($node, @_); }
+sub finish { return finish_sql(@_); }
 
 # --- from another session
 
@@ -111,7 +91,7 @@ is(finish($waiting)->{out}, '3', 'a session may wait again after its time-out');
 # --- many sessions, one operation
 
 $id = started();
-my $script = "$directory/await.sql";
+my $script = PostgreSQL::Test::Utils::tempdir() . '/await.sql';
 append_to_file($script, "SELECT nexus.await('$id');\n");
 my ($out, $err) = ('', '');
 my $pgbench = IPC::Run::start([ 'pgbench', '-n', '-c', $SLEEPERS, '-j', 2, '-t', 1, '-f', $script, $node->connstr('postgres') ],

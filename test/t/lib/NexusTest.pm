@@ -17,6 +17,7 @@ use warnings;
 use Exporter 'import';
 use HTTP::Tiny ();
 use IO::Socket::INET ();
+use IPC::Run ();
 use JSON::PP ();
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
@@ -28,6 +29,7 @@ our @EXPORT = qw(
   wait_closed poll error_of nexus_pid wait_new_pid wait_running listener_port
   is_alive json_of json_text quote row_of history_of attempts_of detail_of
   callback_of post begin_post status_of is_silent value ids_of kill_server
+  begin_sql finish_sql
 );
 
 my $json = JSON::PP->new->utf8->canonical->allow_nonref;
@@ -173,6 +175,27 @@ sub value
 {
 	my ($node, $sql, $database) = @_;
 	return $node->safe_psql($database || 'postgres', $sql);
+}
+
+# Begin a statement in a session of its own; what it says is in "out" and "err"
+# of what finish_sql() returns.
+sub begin_sql
+{
+	my ($node, $sql, $database) = @_;
+	my %psql = (out => '', err => '');
+	my $directory = PostgreSQL::Test::Utils::tempdir();
+	append_to_file("$directory/statement.sql", "\\set VERBOSITY verbose\n$sql;\n");
+	$psql{run} = IPC::Run::start([ 'psql', '-XAtq', '-d', $node->connstr($database || 'postgres'), '-f', "$directory/statement.sql" ],
+		'>', \$psql{out}, '2>', \$psql{err});
+	return \%psql;
+}
+
+sub finish_sql
+{
+	my ($psql) = @_;
+	$psql->{run}->finish;
+	chomp $psql->{out};
+	return $psql;
 }
 
 # The row of one operation in a view, by column; undef where there is none.
