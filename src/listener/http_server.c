@@ -14,6 +14,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "listener/body_room.h"
 #include "listener/control_pipe.h"
 #include "listener/linger.h"
 #include "listener/loop.h"
@@ -40,6 +41,8 @@ typedef struct Request
 	NexusCallback callback;		/* first, so that one leads to the other */
 	struct MHD_Connection *mhd;
 	NexusBuffer body;
+	size_t		room;			/* held by the body */
+	bool		is_crowded_out; /* there was no room for its body */
 	bool		is_taken;		/* by on_callback */
 	bool		is_suspended;
 	bool		is_answered;
@@ -139,6 +142,7 @@ take_header(void *arg, enum MHD_ValueKind kind, const char *key, size_t key_len,
 static void
 free_request(Request *request)
 {
+	nexus_body_room_give_back(&request->room);
 	nexus_headers_free(&request->callback.frame.headers);
 	nexus_buffer_free(&request->body);
 	if (request->response != NULL)
@@ -172,15 +176,19 @@ begin_request(struct MHD_Connection *mhd, const char *path, const char *method, 
 	return MHD_YES;
 }
 
-/* What is over the limit is read and thrown away, since no answer can be sent in between. */
+/* What is over a limit is read and thrown away, since no answer can be sent in between. */
 static void
 take_body(Request *request, const char *data, size_t len)
 {
-	if (!request->body.is_broken && !nexus_buffer_append(&request->body, data, len))
-	{
-		nexus_buffer_free(&request->body);
-		request->body.is_broken = true;
-	}
+	if (request->body.is_broken)
+		return;
+	if (!nexus_body_room_take(&request->room, request->body.len + len))
+		request->is_crowded_out = true;
+	else if (nexus_buffer_append(&request->body, data, len))
+		return;
+	nexus_buffer_free(&request->body);
+	request->body.is_broken = true;
+	nexus_body_room_give_back(&request->room);
 }
 
 static void
@@ -206,7 +214,10 @@ hand_over(Request *request)
 static enum MHD_Result
 end_request(Request *request)
 {
-	if (!request->is_taken && request->body.is_broken)
+	if (!request->is_taken && request->is_crowded_out)
+		nexus_http_server_answer(NULL, &request->callback, MHD_HTTP_SERVICE_UNAVAILABLE,
+								 nexus_text_of("too many large requests at once"));
+	else if (!request->is_taken && request->body.is_broken)
 		nexus_http_server_answer(NULL, &request->callback, MHD_HTTP_CONTENT_TOO_LARGE,
 								 nexus_text_of("request body exceeds the limit"));
 	else if (!request->is_taken)
@@ -244,6 +255,7 @@ nexus_http_server_answer(void *arg, NexusCallback *callback, int status, NexusTe
 	request->response = make_response(status, message);
 	request->status = (unsigned int) status;
 	request->is_answered = true;
+	nexus_peer_answer(&connection_of(request->mhd)->peer);
 	if (!request->is_suspended)
 		return;
 	request->is_suspended = false;

@@ -24,7 +24,8 @@ typedef struct NexusPeerList
 	NexusPeer  *last;
 } NexusPeerList;
 
-static NexusPeerList receiving;
+static NexusPeerList receiving; /* or taking their answer: both have the same
+								 * time */
 static NexusPeerList idle;
 static int	peers = 0;
 static int	max_peers;
@@ -140,6 +141,13 @@ nexus_peer_wait(NexusPeer *peer)
 {
 	remove_peer(peer);
 	return peer->since_ms + deadline_ms;
+}
+
+void
+nexus_peer_answer(NexusPeer *peer)
+{
+	if (peer->list == NULL)
+		append_peer(&receiving, peer);
 }
 
 void

@@ -6,7 +6,8 @@
  * byte now and then could stay for ever.  Here every peer is either receiving
  * (from its accept, or from the request line of a later request, until the
  * request is complete), waiting (for the answer of a worker, which has a
- * deadline of its own), or idle (from an answer to the next request line).
+ * deadline of its own), taking its answer (as long as a request may take), or
+ * idle (from an answer to the next request line).
  */
 #ifndef NEXUS_LISTENER_PEER_H
 #define NEXUS_LISTENER_PEER_H
@@ -44,6 +45,9 @@ extern void nexus_peer_begin_request(NexusPeer *peer);
 
 /* The request is complete; returns the deadline for its answer. */
 extern int64_t nexus_peer_wait(NexusPeer *peer);
+
+/* The answer is there, and the peer has to read it. */
+extern void nexus_peer_answer(NexusPeer *peer);
 
 /* The answer has gone out. */
 extern void nexus_peer_rest(NexusPeer *peer);
