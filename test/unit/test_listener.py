@@ -232,6 +232,11 @@ class Listener:
                 if line.startswith("voluntary_ctxt_switches"):
                     return int(line.split()[1])
 
+    def memory(self):
+        """kB that it ever had at most"""
+        with open("/proc/%d/status" % self.process.pid) as status:
+            return next(int(line.split()[1]) for line in status if line.startswith("VmHWM"))
+
     def end(self):
         """Close its input and return its exit status."""
         if self.process.poll() is None:
@@ -674,6 +679,69 @@ def test_deadline():
     listener.end()
 
 
+def test_slow_reader():
+    """One that sends requests and reads no answers, until nothing more fits."""
+    listener = Listener(deadline=20000)
+    incarnation = str(uuid.uuid4())
+    worker = listener.worker(incarnation).start()
+    worker.on_frame = answer
+    greedy = socket.socket()
+    greedy.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+    greedy.connect(("127.0.0.1", listener.ports[0]))
+    greedy.settimeout(0.5)
+    requests = post(path(incarnation)) * 100
+    try:
+        while True:
+            greedy.sendall(requests)
+    except socket.timeout:
+        ok(True, "a peer that reads no answers can send no more requests")
+    good = listener.client()
+    equal(good.call(post(path(incarnation))).status, 200, "a good callback is served meanwhile")
+    start = time.monotonic()
+    listener.set(deadline=600)
+    closed = select.poll()
+    closed.register(greedy, 0)
+    ok(closed.poll(PATIENCE * 1000), "it is cut off")
+    ok(time.monotonic() - start < 3, "at the deadline for taking an answer", time.monotonic() - start)
+    ok(until(lambda: listener.figures()[:2] == [1, 0]), "and forgotten", listener.figures())
+    equal(good.call(post(path(incarnation))).status, 200, "a good one goes on")
+    greedy.close()
+    listener.end()
+    worker.stop()
+
+
+def test_body_room():
+    """More large bodies than may be held at a time."""
+    length = 2000000
+    fit = 64 * 1024 * 1024 // length
+    listener = Listener(connections=200, body=length)
+    incarnation = str(uuid.uuid4())
+    worker = listener.worker(incarnation).start()
+    worker.on_frame = answer
+    crowd = [listener.client() for _ in range(fit + 40)]
+    for client in crowd:
+        client.send(post(path(incarnation), b"x" * (length - 1), length=length))
+    good = listener.client()
+    equal(good.call(post(path(incarnation), b"x" * 60000)).status, 200, "a small body has room at any time")
+    equal(good.call(post(path(incarnation), b"x" * length)).failure(), (503, "UNAVAILABLE"), "a large one among many: 503")
+    ok(listener.memory() < 200 * 1024, "the memory of all of them is bounded", listener.memory())
+    for client in crowd:
+        client.send(b"x")
+    statuses = [client.response().status for client in crowd]
+    equal((statuses.count(200), statuses.count(503)), (fit, 40), "those that fit are taken, the others get 503")
+    ok(all(client.call(post(path(incarnation), b"x" * length)).status == 200 for client in crowd),
+       "later each is taken, over the same connection")
+    listener.end()
+    worker.stop()
+
+    listener = Listener(body=100 * 1024 * 1024)
+    worker = listener.worker(incarnation).start()
+    worker.on_frame = answer
+    equal(listener.client().call(post(path(incarnation), b"x" * (80 * 1024 * 1024))).status, 200, "one alone may be of any length")
+    listener.end()
+    worker.stop()
+
+
 def test_connection_limit():
     listener = Listener(connections=4)
     incarnation = str(uuid.uuid4())
@@ -796,7 +864,7 @@ def main():
     beside = threading.Thread(target=test_hold_limit)
     beside.start()
     for test in (test_usage, test_routing, test_refusals, test_answer_after_commit, test_hold, test_large_and_many,
-                 test_deadline, test_connection_limit, test_leaving):
+                 test_deadline, test_slow_reader, test_body_room, test_connection_limit, test_leaving):
         try:
             test()
         except Exception as error:
