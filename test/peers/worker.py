@@ -3,8 +3,10 @@
     worker.py ADDRESS NAMESPACE TASK_QUEUE
 
 Operations: Echo (answers at once), Links (answers with the links it was given),
-Flaky (fails twice for each request id), and four that are workflows whose id is the request id: SayHello, Sleep (until
-canceled or so many seconds), Fail, Wait (until it gets the signal "release").
+Flaky (fails twice for each request id), Uncancelable (refuses cancel requests),
+and six that are workflows whose id is the request id: SayHello, Sleep (until
+canceled or so many seconds), Fail, Wait (until it gets the signal "release"),
+CleanUp (canceled, it waits for that signal first), Ignore (goes on until it).
 """
 import asyncio
 import collections
@@ -95,6 +97,59 @@ class WaitWorkflow:
         self.is_released = True
 
 
+@workflow.defn
+class CleanUpWorkflow:
+    """Once canceled it has something to put away first, until it gets the signal "release"."""
+
+    def __init__(self) -> None:
+        self.is_released = False
+
+    @workflow.run
+    async def run(self, message: Message) -> Message:
+        try:
+            await workflow.wait_condition(lambda: False)
+        except asyncio.CancelledError:
+            await workflow.wait_condition(lambda: self.is_released)
+            raise
+        return message
+
+    @workflow.signal
+    def release(self) -> None:
+        self.is_released = True
+
+
+@workflow.defn
+class IgnoreWorkflow:
+    """Goes on whoever cancels it, until it gets the signal "release"."""
+
+    def __init__(self) -> None:
+        self.is_released = False
+
+    @workflow.run
+    async def run(self, message: Message) -> Message:
+        while not self.is_released:
+            try:
+                await workflow.wait_condition(lambda: self.is_released)
+            except asyncio.CancelledError:
+                continue
+        return message
+
+    @workflow.signal
+    def release(self) -> None:
+        self.is_released = True
+
+
+class UncancelableHandler(nexusrpc.handler.OperationHandler[Message, Message]):
+    """Starts something that nobody completes, and that cannot be canceled."""
+
+    async def start(self, ctx: nexusrpc.handler.StartOperationContext,
+                    message: Message) -> nexusrpc.handler.StartOperationResultAsync:
+        return nexusrpc.handler.StartOperationResultAsync(token=ctx.request_id)
+
+    async def cancel(self, ctx: nexusrpc.handler.CancelOperationContext, token: str) -> None:
+        raise nexusrpc.HandlerError("cannot be canceled", type=nexusrpc.HandlerErrorType.NOT_IMPLEMENTED)
+
+
 @nexusrpc.service
 class HelloService:
     Echo: nexusrpc.Operation[Message, Message]
@@ -104,6 +159,9 @@ class HelloService:
     Sleep: nexusrpc.Operation[Duration, Message]
     Fail: nexusrpc.Operation[Message, Message]
     Wait: nexusrpc.Operation[Message, Message]
+    CleanUp: nexusrpc.Operation[Message, Message]
+    Ignore: nexusrpc.Operation[Message, Message]
+    Uncancelable: nexusrpc.Operation[Message, Message]
 
 
 @nexusrpc.handler.service_handler(service=HelloService)
@@ -146,6 +204,20 @@ class HelloHandler:
                    message: Message) -> nexus.WorkflowHandle[Message]:
         return await ctx.start_workflow(WaitWorkflow.run, message, id=ctx.request_id)
 
+    @nexus.workflow_run_operation
+    async def CleanUp(self, ctx: nexus.WorkflowRunOperationContext,
+                      message: Message) -> nexus.WorkflowHandle[Message]:
+        return await ctx.start_workflow(CleanUpWorkflow.run, message, id=ctx.request_id)
+
+    @nexus.workflow_run_operation
+    async def Ignore(self, ctx: nexus.WorkflowRunOperationContext,
+                     message: Message) -> nexus.WorkflowHandle[Message]:
+        return await ctx.start_workflow(IgnoreWorkflow.run, message, id=ctx.request_id)
+
+    @nexusrpc.handler.operation_handler
+    def Uncancelable(self) -> nexusrpc.handler.OperationHandler[Message, Message]:
+        return UncancelableHandler()
+
 
 async def main(address: str, namespace: str, task_queue: str) -> None:
     client = await Client.connect(address, namespace=namespace)
@@ -154,7 +226,7 @@ async def main(address: str, namespace: str, task_queue: str) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
     async with Worker(
             client, task_queue=task_queue, nexus_service_handlers=[HelloHandler()],
-            workflows=[SayHelloWorkflow, SleepWorkflow, FailWorkflow, WaitWorkflow],
+            workflows=[SayHelloWorkflow, SleepWorkflow, FailWorkflow, WaitWorkflow, CleanUpWorkflow, IgnoreWorkflow],
             max_cached_workflows=MAX_CONCURRENT):
         print("polling", flush=True)
         await stopped.wait()
