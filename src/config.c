@@ -36,6 +36,7 @@ int			nexus_max_header_size = 8192;
 int			nexus_max_in_flight = 256;
 int			nexus_max_name_length = 1000;
 int			nexus_max_payload_size = 2 * 1024 * 1024;
+int			nexus_max_bytes_in_flight = 32 * 1024 * 1024;
 int			nexus_max_token_length = 4096;
 int			nexus_port = 7244;
 int			nexus_request_deadline = 30 * MS_PER_SECOND;
@@ -169,6 +170,15 @@ define_maxima(void)
 							NULL,
 							&nexus_max_header_size,
 							nexus_max_header_size, 0, 1024 * 1024,
+							PGC_SIGHUP, GUC_UNIT_BYTE,
+							NULL, NULL, NULL);
+
+	/* One that is larger than all of it goes alone. */
+	DefineCustomIntVariable("nexus_pg.max_bytes_in_flight",
+							"Sets the most bytes of large inputs that one database has in memory to send them.",
+							NULL,
+							&nexus_max_bytes_in_flight,
+							nexus_max_bytes_in_flight, 64 * 1024, PAYLOAD_SIZE_LIMIT,
 							PGC_SIGHUP, GUC_UNIT_BYTE,
 							NULL, NULL, NULL);
 

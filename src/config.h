@@ -21,6 +21,7 @@ extern int	nexus_max_header_size;	/* bytes */
 extern int	nexus_max_in_flight;
 extern int	nexus_max_name_length;	/* bytes */
 extern int	nexus_max_payload_size; /* bytes */
+extern int	nexus_max_bytes_in_flight;	/* bytes */
 extern int	nexus_max_token_length; /* bytes */
 extern int	nexus_port;			/* 0 = any free one */
 extern int	nexus_request_deadline; /* ms */

@@ -178,7 +178,7 @@ put_endpoint(const NexusEndpoint *endpoint, ReturnSetInfo *result, bool shows_fa
 	set_text(values, nulls, ENDPOINTS_URL, endpoint->url);
 	set_text(values, nulls, ENDPOINTS_CALLBACK_URL, format_callback_base(endpoint));
 	set_value(values, nulls, ENDPOINTS_ENABLED, BoolGetDatum(endpoint->enabled));
-	set_text(values, nulls, ENDPOINTS_BREAKER_STATE, figures.breaker_state);
+	set_text(values, nulls, ENDPOINTS_BREAKER_STATE, nexus_breaker_state_name(figures.breaker_state));
 	set_time(values, nulls, ENDPOINTS_BREAKER_UNTIL, figures.breaker_until);
 	set_value(values, nulls, ENDPOINTS_IN_FLIGHT, Int32GetDatum(figures.in_flight));
 	if (shows_failure)
@@ -233,6 +233,16 @@ has_own_callback_url(const NexusEndpoint *endpoint)
 	return endpoint->callback_url != NULL || nexus_callback_url[0] != '\0';
 }
 
+/* Open, or open but for a probe that is on its way. */
+static bool
+is_breaker_open(const NexusEndpoint *endpoint)
+{
+	NexusEndpointFigures figures;
+
+	(void) nexus_stats_get(MyDatabaseId, endpoint->name, &figures);
+	return endpoint->breaker.failures > 0 && figures.breaker_state != NEXUS_BREAKER_CLOSED;
+}
+
 /* The first of them that applies, or NULL. */
 static const char *
 find_blocked_reason(const NexusEndpoint *endpoint, Oid owner, bool has_callback_base)
@@ -249,6 +259,8 @@ find_blocked_reason(const NexusEndpoint *endpoint, Oid owner, bool has_callback_
 		return "no_callback_url";
 	if (!has_own_callback_url(endpoint) && !nexus_worker_registry_listener_is_up())
 		return "listener_down";
+	if (is_breaker_open(endpoint))
+		return "breaker_open";
 	return NULL;
 }
 

@@ -14,14 +14,13 @@
 
 #define SLOTS_MAX 1024
 
-/* The only state while there is no breaker. */
-#define BREAKER_CLOSED "closed"
-
 typedef struct EndpointSlot
 {
 	Oid			database;		/* InvalidOid: the slot is free */
 	NameData	endpoint;
 	int32		in_flight;
+	NexusBreakerState breaker_state;
+	TimestampTz breaker_until;
 	TimestampTz last_failure_time;
 	char		last_failure[sizeof(((NexusEndpointFigures *) 0)->last_failure)];
 } EndpointSlot;
@@ -110,6 +109,27 @@ nexus_stats_set_in_flight(int slot, int32 in_flight)
 }
 
 void
+nexus_stats_set_breaker(int slot, NexusBreakerState state, TimestampTz until)
+{
+	if (slot < 0)
+		return;
+	LWLockAcquire(&stats->lock, LW_EXCLUSIVE);
+	stats->slots[slot].breaker_state = state;
+	stats->slots[slot].breaker_until = until;
+	LWLockRelease(&stats->lock);
+}
+
+void
+nexus_stats_free_slot(int slot)
+{
+	if (slot < 0)
+		return;
+	LWLockAcquire(&stats->lock, LW_EXCLUSIVE);
+	stats->slots[slot].database = InvalidOid;
+	LWLockRelease(&stats->lock);
+}
+
+void
 nexus_stats_set_failure(int slot, const char *message, TimestampTz at)
 {
 	if (slot < 0)
@@ -140,7 +160,6 @@ nexus_stats_get(Oid database, const char *endpoint, NexusEndpointFigures *figure
 	int			slot = -1;
 
 	memset(figures, 0, sizeof(*figures));
-	figures->breaker_state = BREAKER_CLOSED;
 	if (stats == NULL)
 		return false;
 	LWLockAcquire(&stats->lock, LW_SHARED);
@@ -148,6 +167,8 @@ nexus_stats_get(Oid database, const char *endpoint, NexusEndpointFigures *figure
 	if (slot >= 0)
 	{
 		figures->in_flight = stats->slots[slot].in_flight;
+		figures->breaker_state = stats->slots[slot].breaker_state;
+		figures->breaker_until = stats->slots[slot].breaker_until;
 		figures->last_failure_time = stats->slots[slot].last_failure_time;
 		memcpy(figures->last_failure, stats->slots[slot].last_failure, sizeof(figures->last_failure));
 	}

@@ -10,12 +10,13 @@
 #define NEXUS_SHARED_STATS_H
 
 #include "datatype/timestamp.h"
+#include "protocol/breaker.h"
 
 typedef struct NexusEndpointFigures
 {
 	int32		in_flight;
-	const char *breaker_state;	/* "closed" until there is a breaker */
-	TimestampTz breaker_until;	/* 0 for none */
+	NexusBreakerState breaker_state;
+	TimestampTz breaker_until;	/* OPEN: when a probe may go; else 0 */
 	TimestampTz last_failure_time;	/* 0 for none */
 	char		last_failure[256];
 } NexusEndpointFigures;
@@ -29,7 +30,11 @@ extern void nexus_stats_init(void);
 /* The slot of an endpoint, made if need be; -1 where all are taken. */
 extern int	nexus_stats_slot(Oid database, const char *endpoint);
 extern void nexus_stats_set_in_flight(int slot, int32 in_flight);
+extern void nexus_stats_set_breaker(int slot, NexusBreakerState state, TimestampTz until);
 extern void nexus_stats_set_failure(int slot, const char *message, TimestampTz at);
+
+/* An endpoint is gone: its slot is free for another. */
+extern void nexus_stats_free_slot(int slot);
 
 /* Free the slots of a database, at the start and end of its worker. */
 extern void nexus_stats_clear(Oid database);

@@ -6,6 +6,7 @@
 
 #include "store/due.h"
 
+#include "access/detoast.h"
 #include "catalog/pg_type.h"
 #include "store/encoding.h"
 #include "store/result.h"
@@ -101,6 +102,7 @@ pack_due(const DueParts *parts, MemoryContext context)
 /* What nexus_due_load carries along. */
 typedef struct DueLoad
 {
+	Size		max_input;
 	MemoryContext context;
 	NexusEachDue each;
 	void	   *arg;
@@ -111,6 +113,22 @@ typedef struct DueLoad
 	"o.deadline, o.schedule_to_close_timeout, o.schedule_to_start_timeout, o.start_to_close_timeout, " \
 	"o.cancellation_attempt, o.endpoint, o.service, o.operation, o.callback_base, o.operation_token, " \
 	"o.input_content_type, o.headers, o.input"
+
+/* One that is left out is not even fetched. */
+static void
+take_input(Datum value, Size max_input, NexusDue *due)
+{
+	Size		size = toast_raw_datum_size(value) - VARHDRSZ;
+	bytea	   *input;
+
+	if (size > max_input)
+	{
+		due->left_out = size;
+		return;
+	}
+	input = DatumGetByteaPP(value);
+	due->input = nexus_text_make(VARDATA_ANY(input), VARSIZE_ANY_EXHDR(input));
+}
 
 static void
 take_due(const NexusResultRow *row, void *arg)
@@ -145,20 +163,16 @@ take_due(const NexusResultRow *row, void *arg)
 	unpack_headers(isnull ? (Datum) 0 : value, &parts.headers);
 	value = SPI_getbinval(row->tuple, row->desc, 19, &isnull);
 	if (!isnull)
-	{
-		bytea	   *input = DatumGetByteaPP(value);
-
-		due->input = nexus_text_make(VARDATA_ANY(input), VARSIZE_ANY_EXHDR(input));
-	}
+		take_input(value, load->max_input, due);
 	load->each(pack_due(&parts, load->context), load->arg);
 }
 
 void
-nexus_due_load(const NexusUuid *ids, int count, MemoryContext context, NexusEachDue each, void *arg)
+nexus_due_load(const NexusUuid *ids, int count, Size max_input, MemoryContext context, NexusEachDue each, void *arg)
 {
 	static SPIPlanPtr plan = NULL;
 	static const Oid types[] = {UUIDARRAYOID};
-	DueLoad		load = {context, each, arg};
+	DueLoad		load = {max_input, context, each, arg};
 	Datum	   *elements = palloc(sizeof(Datum) * count);
 	Datum		values[1];
 

@@ -35,16 +35,21 @@ typedef struct NexusDue
 	const char *headers;		/* name, NUL, value, NUL, ..., NUL; NULL =
 								 * none */
 	NexusText	input;			/* data NULL = no body */
+	Size		left_out;		/* bytes of an input that was not read */
 	Size		size;			/* of the whole allocation */
 } NexusDue;
+
+#define NEXUS_DUE_WHOLE ((Size) -1)
 
 typedef void (*NexusEachDue) (NexusDue *due, void *arg);
 
 /*
  * Load these operations and hand each to "each", allocated in "context"; ids
- * that are not there are left out.  In nexus_transaction_run.
+ * that are not there are left out, and so are inputs of more than "max_input"
+ * bytes (NEXUS_DUE_WHOLE: none).  In nexus_transaction_run.
  */
-extern void nexus_due_load(const NexusUuid *ids, int count, MemoryContext context, NexusEachDue each, void *arg);
+extern void nexus_due_load(const NexusUuid *ids, int count, Size max_input, MemoryContext context,
+						   NexusEachDue each, void *arg);
 
 /* The same from an execute frame, headers a jsonb (0 = none); in CurrentMemoryContext. */
 extern NexusDue *nexus_due_of_frame(const NexusExecuteFrame *frame, Oid owner, Datum headers);

@@ -32,6 +32,7 @@ typedef struct Cancel
 	NexusDue   *operation;		/* loaded, about to be sent or in flight */
 	bool		is_busy;		/* in flight, or its outcome in the group */
 	TimestampTz sent_time;
+	NexusBreakerTicket ticket;	/* what it was sent under; 0 = not sent */
 	NexusWorker *worker;
 } Cancel;
 
@@ -63,6 +64,20 @@ nexus_cancellations_create(NexusWorker *worker)
 	return cancellations;
 }
 
+static void
+push_waiting(Cancel *cancel)
+{
+	dlist_push_tail(&cancel->worker->cancellations->waiting, &cancel->node);
+	cancel->queue->cancels++;
+}
+
+static void
+unlink_waiting(Cancel *cancel)
+{
+	dlist_delete(&cancel->node);
+	cancel->queue->cancels--;
+}
+
 void
 nexus_cancellation_schedule(NexusWorker *worker, const NexusUuid *id, const char *endpoint, TimestampTz due)
 {
@@ -75,7 +90,8 @@ nexus_cancellation_schedule(NexusWorker *worker, const NexusUuid *id, const char
 		memset((char *) cancel + sizeof(NexusUuid), 0, sizeof(Cancel) - sizeof(NexusUuid));
 		cancel->worker = worker;
 		cancel->queue = nexus_dispatcher_queue(worker->dispatcher, endpoint);
-		dlist_push_tail(&cancellations->waiting, &cancel->node);
+		cancel->queue->users++;
+		push_waiting(cancel);
 	}
 	cancel->due = due;
 	cancellations->next = Min(cancellations->next, due);
@@ -87,7 +103,8 @@ forget(Cancel *cancel)
 	if (cancel->operation != NULL)
 		pfree(cancel->operation);
 	if (!cancel->is_busy)
-		dlist_delete(&cancel->node);
+		unlink_waiting(cancel);
+	cancel->queue->users--;
 	hash_search(cancel->worker->cancellations->cancels, &cancel->id, HASH_REMOVE, NULL);
 }
 
@@ -104,8 +121,7 @@ is_loaded(const Cancel *cancel)
 static bool
 is_sendable(const Cancel *cancel, TimestampTz now)
 {
-	return cancel->due <= now && nexus_endpoint_queue_is_open(cancel->queue, cancel->worker)
-		&& nexus_endpoint_queue_room(cancel->queue) > 0;
+	return cancel->due <= now && nexus_endpoint_queue_admits(cancel->queue, cancel->worker);
 }
 
 bool
@@ -162,7 +178,7 @@ nexus_cancellations_prepare(NexusCancellations *cancellations)
 		ids[count++] = cancel->id;
 	}
 	if (count > 0)
-		nexus_due_load(ids, count, cancellations->worker->context, take_operation, cancellations);
+		nexus_due_load(ids, count, 0, cancellations->worker->context, take_operation, cancellations);
 	for (int i = 0; i < count; i++)
 	{
 		Cancel	   *cancel = hash_search(cancellations->cancels, &ids[i], HASH_FIND, NULL);
@@ -189,7 +205,7 @@ on_cancel_settled(NexusOutcome *outcome, void *arg)
 		return;
 	}
 	cancel->is_busy = false;
-	dlist_push_tail(&cancellations->waiting, &cancel->node);
+	push_waiting(cancel);
 	nexus_cancellation_schedule(worker, &outcome->id, cancel->queue->name, outcome->cancellation_next_time);
 }
 
@@ -206,6 +222,7 @@ add_outcome(Cancel *cancel, const char *state)
 	outcome->arg = cancel->worker;
 	pfree(cancel->operation);
 	cancel->operation = NULL;
+	nexus_endpoint_queue_note_result(cancel->queue, cancel->ticket, strcmp(state, "backing_off") == 0);
 	return outcome;
 }
 
@@ -303,7 +320,10 @@ send_cancel(Cancel *cancel, const NexusHttpRequest *request)
 	if (nexus_http_client_start(cancel->worker->http, request, on_cancel_done, cancel) == NULL)
 		fail_with_message(cancel, &result, true);
 	else
+	{
+		cancel->ticket = nexus_endpoint_queue_note_sent(cancel->queue, cancel->sent_time);
 		nexus_dispatcher_add_in_flight(cancel->worker->dispatcher, cancel->queue, 1);
+	}
 }
 
 /* False where it must wait for another turn. */
@@ -325,8 +345,9 @@ start(Cancel *cancel)
 	if (!is_loaded(cancel) || (caller != NULL && caller->owner_exists && !caller->has_usage))
 		return false;
 
-	dlist_delete(&cancel->node);
+	unlink_waiting(cancel);
 	cancel->is_busy = true;
+	cancel->ticket = 0;
 	cancel->sent_time = GetCurrentTimestamp();
 	if (queue->config == NULL)
 		refuse(cancel, "NOT_FOUND", "endpoint not registered");

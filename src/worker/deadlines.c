@@ -82,7 +82,7 @@ take_overdue(const NexusUuid *id, const char *endpoint, NexusState state, Timest
 
 	outcome->on_settled = on_overdue_settled;
 	outcome->arg = worker;
-	nexus_dispatcher_settling(worker->dispatcher, id, true);
+	nexus_dispatcher_overdue(worker->dispatcher, id);
 }
 
 static void

@@ -31,6 +31,9 @@ extern bool nexus_dispatcher_was_sent(const NexusDispatcher *dispatcher, const N
  * flight is given up, otherwise its reply is dropped.
  */
 extern void nexus_dispatcher_settling(NexusDispatcher *dispatcher, const NexusUuid *id, bool abort);
+
+/* The same with "abort" for an operation whose time is over. */
+extern void nexus_dispatcher_overdue(NexusDispatcher *dispatcher, const NexusUuid *id);
 extern void nexus_dispatcher_settled(NexusDispatcher *dispatcher, const NexusUuid *id);
 
 /* Servers, mappings or settings changed: read them again, send what may go now. */

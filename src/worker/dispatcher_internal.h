@@ -12,7 +12,10 @@
 
 #define CALLS_MAX 100000		/* operations in memory, over all endpoints */
 #define LOAD_BATCH 256			/* operations loaded by one query */
+#define BASELESS_MAX (2 * LOAD_BATCH)	/* small and large ones */
 #define LOAD_AHEAD 128			/* loaded beyond what can be sent at once */
+#define NEXUS_INPUT_LARGE (8 * 1024)	/* inputs above are read only when
+										 * they can be sent */
 
 struct NexusDispatcher
 {
@@ -22,11 +25,27 @@ struct NexusDispatcher
 	dlist_head	queues;
 	NexusEndpointQueue *last_queue; /* found last */
 	int			in_flight;		/* start and cancel requests */
+	int64		large_bytes;	/* of large inputs in memory, against
+								 * nexus_pg.max_bytes_in_flight */
 	NexusReply	reply;			/* reused */
-	NexusUuid	baseless[LOAD_BATCH];	/* got a callback base just now ... */
-	NexusEndpointQueue *baseless_queue[LOAD_BATCH];
+	NexusUuid	baseless[BASELESS_MAX]; /* got a callback base just now ... */
+	NexusEndpointQueue *baseless_queue[BASELESS_MAX];
 	int			baseless_count;
 };
+
+/* A new entry; queue NULL where it is only kept from being sent. */
+extern NexusCall *nexus_dispatcher_enter(NexusDispatcher *dispatcher, const NexusUuid *id, NexusEndpointQueue *queue);
+
+/* Into a list, and out of whichever it is in. */
+extern void nexus_dispatcher_push_queued(NexusCall *call);
+extern void nexus_dispatcher_push_loaded(NexusCall *call);
+extern void nexus_dispatcher_unlink(NexusCall *call);
+
+/* What was loaded for it, which it owns from now on. */
+extern void nexus_dispatcher_set_due(NexusCall *call, NexusDue *due);
+
+/* Whether its input may be read into memory, beside "planned" bytes that are about to be. */
+extern bool nexus_dispatcher_fits(const NexusCall *call, int64 planned, int64 planned_here);
 
 extern NexusCall *nexus_dispatcher_find(const NexusDispatcher *dispatcher, const NexusUuid *id);
 extern void nexus_dispatcher_forget(NexusDispatcher *dispatcher, NexusCall *call);
@@ -36,6 +55,11 @@ extern void nexus_dispatcher_put_back(NexusCall *call);
 
 /* Leave it to the table until the catalogs change. */
 extern void nexus_dispatcher_hold(NexusDispatcher *dispatcher, NexusCall *call);
+
+/* ---- loading.c ---- */
+
+/* Whether some of an endpoint's queue are to be loaded, since they could be sent. */
+extern bool nexus_dispatcher_wants_load(const NexusDispatcher *dispatcher, const NexusEndpointQueue *queue);
 
 /* ---- start_call.c ---- */
 

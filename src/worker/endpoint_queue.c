@@ -8,6 +8,7 @@
 
 #include "access/xact.h"
 #include "config.h"
+#include "postmaster/bgworker.h"
 #include "protocol/url.h"
 #include "shared/stats.h"
 #include "shared/worker_registry.h"
@@ -29,6 +30,35 @@ nexus_endpoint_queue_create(const char *name, Oid database, MemoryContext contex
 	return queue;
 }
 
+bool
+nexus_endpoint_queue_is_over(const NexusEndpointQueue *queue)
+{
+	return queue->config == NULL && !queue->is_stale && queue->users == 0 && !queue->is_spilled
+		&& queue->retry_next == DT_NOEND;
+}
+
+/* ---- the circuit breaker ---- */
+
+static void
+publish_breaker(const NexusEndpointQueue *queue)
+{
+	nexus_stats_set_breaker(queue->stats_slot, queue->breaker.state,
+							queue->breaker.state == NEXUS_BREAKER_OPEN ? queue->breaker.open_until : 0);
+}
+
+static void
+reset_breaker(NexusEndpointQueue *queue)
+{
+	uint32		changes = queue->breaker.changes;
+
+	memset(&queue->breaker, 0, sizeof(queue->breaker));
+	/* what is on its way does not count any more */
+	queue->breaker.changes = changes + 1;
+	publish_breaker(queue);
+}
+
+/* ---- the configuration, and who calls ---- */
+
 static void
 forget_callers(NexusEndpointQueue *queue)
 {
@@ -39,6 +69,16 @@ forget_callers(NexusEndpointQueue *queue)
 		queue->callers = caller->next;
 		nexus_caller_free(caller);
 	}
+}
+
+void
+nexus_endpoint_queue_free(NexusEndpointQueue *queue)
+{
+	forget_callers(queue);
+	nexus_stats_free_slot(queue->stats_slot);
+	MemoryContextDelete(queue->context);
+	pfree(queue->name);
+	pfree(queue);
 }
 
 /* The base of callback URLs that lead to our own listener directly. */
@@ -56,21 +96,40 @@ find_own_base(NexusEndpointQueue *queue, int listener_port)
 	nexus_buffer_free(&base);
 }
 
+/* What was learnt of one address says nothing about another. */
+static bool
+is_another(const NexusEndpoint *before, const NexusEndpoint *now)
+{
+	return strcmp(before->url, now->url) != 0 || before->breaker.failures != now->breaker.failures
+		|| before->breaker.open_interval_us != now->breaker.open_interval_us;
+}
+
 void
 nexus_endpoint_queue_read(NexusEndpointQueue *queue, int listener_port)
 {
-	MemoryContext old;
+	MemoryContext old = CurrentMemoryContext;
+	MemoryContext before = queue->context;
+	NexusEndpoint *config_before = queue->config;
 
 	forget_callers(queue);
 	queue->config = NULL;
 	queue->own_base = NULL;
-	MemoryContextReset(queue->context);
-	old = MemoryContextSwitchTo(queue->context);
+	queue->context = AllocSetContextCreate(MemoryContextGetParent(before), "nexus endpoint", ALLOCSET_SMALL_SIZES);
+	MemoryContextSwitchTo(queue->context);
 	queue->config = nexus_endpoint_get(queue->name, true);
 	if (queue->config != NULL)
 		find_own_base(queue, listener_port);
 	MemoryContextSwitchTo(old);
+	if (config_before != NULL && queue->config != NULL && is_another(config_before, queue->config))
+		reset_breaker(queue);
+	MemoryContextDelete(before);
 	queue->is_stale = false;
+}
+
+bool
+nexus_endpoint_queue_wants_reading(const NexusEndpointQueue *queue)
+{
+	return queue->is_stale && queue->queued_count + queue->loaded_count + queue->cancels > 0;
 }
 
 NexusCaller *
@@ -156,8 +215,71 @@ int
 nexus_endpoint_queue_room(const NexusEndpointQueue *queue)
 {
 	int32		limit = queue->config == NULL ? NEXUS_DEFAULT_ENDPOINT_MAX_IN_FLIGHT : queue->config->max_in_flight;
+	int			room = Max(limit - queue->in_flight, 0);
 
-	return Max(limit - queue->in_flight, 0);
+	/* operations of a server that is gone are not sent but failed */
+	if (queue->breaker.state == NEXUS_BREAKER_CLOSED || queue->config == NULL)
+		return room;
+	return nexus_breaker_allows(&queue->breaker, &queue->config->breaker, GetCurrentTimestamp()) ? Min(room, 1) : 0;
+}
+
+static int64
+rate_wait_us(const NexusEndpointQueue *queue)
+{
+	if (queue->config == NULL || queue->config->max_requests_per_second == 0)
+		return 0;
+	return nexus_rate_wait_us(&queue->rate, queue->config->max_requests_per_second, GetCurrentTimestamp());
+}
+
+bool
+nexus_endpoint_queue_admits(const NexusEndpointQueue *queue, const NexusWorker *worker)
+{
+	return nexus_endpoint_queue_is_open(queue, worker) && nexus_endpoint_queue_room(queue) > 0
+		&& rate_wait_us(queue) == 0;
+}
+
+TimestampTz
+nexus_endpoint_queue_opens_at(const NexusEndpointQueue *queue)
+{
+	int64		wait = rate_wait_us(queue);
+
+	if (queue->breaker.state == NEXUS_BREAKER_OPEN && queue->queued_count + queue->loaded_count + queue->cancels > 0)
+		return queue->breaker.open_until;
+	if (wait > 0 && queue->loaded_count + queue->cancels > 0)
+		return GetCurrentTimestamp() + wait;
+	return DT_NOEND;
+}
+
+NexusBreakerTicket
+nexus_endpoint_queue_note_sent(NexusEndpointQueue *queue, TimestampTz now)
+{
+	NexusBreakerState before = queue->breaker.state;
+	NexusBreakerTicket ticket = nexus_breaker_send(&queue->breaker, now);
+
+	nexus_rate_take(&queue->rate, queue->config->max_requests_per_second, now);
+	if (queue->breaker.state != before)
+		publish_breaker(queue);
+	return ticket;
+}
+
+void
+nexus_endpoint_queue_note_result(NexusEndpointQueue *queue, NexusBreakerTicket ticket, bool is_failure)
+{
+	if (queue->config == NULL
+		|| !nexus_breaker_take_result(&queue->breaker, &queue->config->breaker, ticket, is_failure,
+									  GetCurrentTimestamp()))
+		return;
+	publish_breaker(queue);
+	ereport(LOG,
+			(errmsg("circuit breaker of endpoint \"%s\" is %s now", queue->name,
+					nexus_breaker_state_name(queue->breaker.state)),
+			 errcontext("%s", MyBgworkerEntry->bgw_name)));
+}
+
+void
+nexus_endpoint_queue_note_abandoned(NexusEndpointQueue *queue, NexusBreakerTicket ticket)
+{
+	nexus_breaker_abandon(&queue->breaker, ticket);
 }
 
 const NexusRetryPolicy *

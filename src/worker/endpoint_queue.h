@@ -12,6 +12,7 @@
 #define NEXUS_WORKER_ENDPOINT_QUEUE_H
 
 #include "lib/ilist.h"
+#include "protocol/rate.h"
 #include "store/due.h"
 #include "store/queue.h"
 #include "worker/caller.h"
@@ -41,6 +42,9 @@ typedef struct NexusCall
 	NexusDue   *due;			/* from LOADED on */
 	NexusHttpCall *http;		/* IN_FLIGHT */
 	TimestampTz sent_time;
+	NexusBreakerTicket ticket;	/* what it was sent under */
+	int64		large_size;		/* of its input, where that is known to be
+								 * large; else 0 */
 } NexusCall;
 
 typedef struct NexusEndpointQueue
@@ -59,6 +63,11 @@ typedef struct NexusEndpointQueue
 	dlist_head	loaded;
 	int			loaded_count;
 	int			in_flight;
+	int			users;			/* calls and cancels that point here */
+	int			cancels;		/* of them, cancels that are not in flight */
+	int64		large_bytes;	/* of large inputs in memory */
+	NexusBreaker breaker;
+	NexusRate	rate;
 	bool		has_held;		/* some were left in the table until the
 								 * catalogs change */
 	bool		is_spilled;		/* the table has more, after spill_key */
@@ -71,12 +80,19 @@ typedef struct NexusEndpointQueue
 } NexusEndpointQueue;
 
 extern NexusEndpointQueue *nexus_endpoint_queue_create(const char *name, Oid database, MemoryContext context);
+extern void nexus_endpoint_queue_free(NexusEndpointQueue *queue);
+
+/* Its server is gone, and nothing waits for it, so that it can be freed. */
+extern bool nexus_endpoint_queue_is_over(const NexusEndpointQueue *queue);
 
 /*
  * Read the configuration anew, in a transaction, and forget the callers.
  * "listener_port" is part of the callback base.
  */
 extern void nexus_endpoint_queue_read(NexusEndpointQueue *queue, int listener_port);
+
+/* Its configuration may be another now, and something waits for it. */
+extern bool nexus_endpoint_queue_wants_reading(const NexusEndpointQueue *queue);
 
 /* The caller of an owner, read where it is not known; in a transaction. */
 extern NexusCaller *nexus_endpoint_queue_caller(NexusEndpointQueue *queue, Oid owner);
@@ -96,8 +112,26 @@ extern void nexus_endpoint_queue_spill(NexusEndpointQueue *queue, const NexusQue
 /* Whether its operations may be sent at all. */
 extern bool nexus_endpoint_queue_is_open(const NexusEndpointQueue *queue, const NexusWorker *worker);
 
-/* How many more requests it may have in flight. */
+/* How many more requests it may have in flight; with an open breaker none, or one probe. */
 extern int	nexus_endpoint_queue_room(const NexusEndpointQueue *queue);
+
+/* Whether one more may be sent at this very moment. */
+extern bool nexus_endpoint_queue_admits(const NexusEndpointQueue *queue, const NexusWorker *worker);
+
+/*
+ * When what waits may be sent for time's sake alone: the breaker lets a probe
+ * through, or the rate allows another request.  DT_NOEND where time is not what it waits for.
+ */
+extern TimestampTz nexus_endpoint_queue_opens_at(const NexusEndpointQueue *queue);
+
+/* A request goes out: it counts against the rate, and is the breaker's probe if that is open. */
+extern NexusBreakerTicket nexus_endpoint_queue_note_sent(NexusEndpointQueue *queue, TimestampTz now);
+
+/* Its result; a failure is one that is tried again.  Ticket 0: nothing was sent. */
+extern void nexus_endpoint_queue_note_result(NexusEndpointQueue *queue, NexusBreakerTicket ticket, bool is_failure);
+
+/* It was given up for a reason of ours. */
+extern void nexus_endpoint_queue_note_abandoned(NexusEndpointQueue *queue, NexusBreakerTicket ticket);
 
 /* How to try again; the defaults where the server is gone, whose operations may still be in flight. */
 extern const NexusRetryPolicy *nexus_endpoint_queue_retry(const NexusEndpointQueue *queue);

@@ -57,10 +57,11 @@ nexus_dispatcher_give_base(NexusDispatcher *dispatcher, NexusCall *call)
 
 	nexus_buffer_init(&base, NEXUS_CALLBACK_URL_MAX);
 	if (nexus_endpoint_callback_base(call->queue->config, nexus_worker_registry_listener_port(), &base)
-		&& dispatcher->baseless_count < LOAD_BATCH)
+		&& dispatcher->baseless_count < BASELESS_MAX)
 	{
 		NexusDue   *due = nexus_due_with_base(call->due, base.data, dispatcher->context);
 
+		/* of the same size, as far as its input goes */
 		pfree(call->due);
 		call->due = due;
 		dispatcher->baseless[dispatcher->baseless_count] = call->id;
@@ -203,6 +204,7 @@ attempt_failed(NexusDispatcher *dispatcher, NexusCall *call, const NexusHttpResu
 	outcome->failed_attempt.is_retryable = is_retryable;
 	outcome->failed_attempt.failure = outcome->failure;
 	note_failure(call->queue, outcome->failure, now);
+	nexus_endpoint_queue_note_result(call->queue, call->ticket, is_retryable);
 }
 
 static void
@@ -230,6 +232,7 @@ started(NexusDispatcher *dispatcher, NexusCall *call, const NexusHttpResult *res
 					   nexus_text_of("{\"message\": \"the operation token cannot be stored in this database\"}"), true);
 		return;
 	}
+	nexus_endpoint_queue_note_result(call->queue, call->ticket, false);
 	outcome = add_outcome(dispatcher, call, NEXUS_OUTCOME_PROGRESS, NEXUS_STATE_STARTED);
 	outcome->started_time = outcome->last_attempt_complete_time = GetCurrentTimestamp();
 	outcome->operation_token = token;
@@ -247,6 +250,7 @@ closed(NexusDispatcher *dispatcher, NexusCall *call, const NexusHttpResult *resu
 	const NexusReply *reply = &dispatcher->reply;
 	NexusOutcome *outcome = add_outcome(dispatcher, call, NEXUS_OUTCOME_CLOSE, state);
 
+	nexus_endpoint_queue_note_result(call->queue, call->ticket, false);
 	outcome->last_attempt_complete_time = GetCurrentTimestamp();
 	outcome->links = nexus_outcomes_jsonb(dispatcher->worker, nexus_buffer_view(&reply->links));
 	outcome->attempts_made = 1;
@@ -335,6 +339,7 @@ on_start_done(void *arg, const NexusHttpResult *result)
 	{
 		/* a completion came first; the call goes with that outcome, or now */
 		nexus_dispatcher_count_attempt(dispatcher, call, result->elapsed_us, is_failure(dispatcher, result));
+		nexus_endpoint_queue_note_result(call->queue, call->ticket, result->outcome == NEXUS_HTTP_FAILED);
 		if (call->settling == 0)
 			nexus_dispatcher_forget(dispatcher, call);
 	}
@@ -361,6 +366,7 @@ send_request(NexusDispatcher *dispatcher, NexusCall *call, const NexusHttpReques
 		return;
 	}
 	call->phase = NEXUS_CALL_IN_FLIGHT;
+	call->ticket = nexus_endpoint_queue_note_sent(call->queue, call->sent_time);
 	nexus_dispatcher_add_in_flight(dispatcher, call->queue, 1);
 }
 

@@ -12,7 +12,7 @@ use Test::More;
 
 my $node = nexus_node('main');
 my $handler = NexusTest::Handler->start;
-create_endpoint($node, 'hello', $handler);
+create_endpoint($node, 'hello', $handler, breaker_failures => 0);
 my %closed;
 
 # Follow an operation to its end.

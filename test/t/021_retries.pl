@@ -30,7 +30,7 @@ sub delays
 
 # --- the delay: [0.8, 1.0) of the interval, and the interval grows
 
-create_endpoint($node, 'hour', $handler, retry_initial_interval => '1h', retry_max_interval => '10h');
+create_endpoint($node, 'hour', $handler, breaker_failures => 0, retry_initial_interval => '1h', retry_max_interval => '10h');
 value($node, q{SELECT count(nexus.schedule('hour', 'scripted', 'handler-error', summary => 'jitter')) FROM generate_series(1, 100)});
 my $jitter = "endpoint = 'hour' AND summary = 'jitter' AND attempt = 1 AND state = 'backing_off'";
 ok($node->poll_query_until('postgres', "SELECT count(*) FROM nexus.pending_operations WHERE $jitter", '100'),
@@ -44,7 +44,7 @@ cmp_ok($most, '>', 3500, 'to its upper end');
 for my $case ([ 'grows', '1000s', 80, 100 ], [ 'capped', '50s', 40, 50 ])
 {
 	my ($name, $max, $from, $to) = @$case;
-	create_endpoint($node, $name, $handler, retry_initial_interval => '10ms', retry_backoff_coefficient => 100,
+	create_endpoint($node, $name, $handler, breaker_failures => 0, retry_initial_interval => '10ms', retry_backoff_coefficient => 100,
 		retry_max_interval => $max);
 	my $id = schedule($node, $name, 'handler-error');
 	ok($node->poll_query_until('postgres',
@@ -56,7 +56,7 @@ for my $case ([ 'grows', '1000s', 80, 100 ], [ 'capped', '50s', 40, 50 ])
 
 # --- the attempts themselves
 
-create_endpoint($node, 'quick', $handler, retry_initial_interval => '100ms', retry_max_interval => '1s', request_timeout => '7s');
+create_endpoint($node, 'quick', $handler, breaker_failures => 0, retry_initial_interval => '100ms', retry_max_interval => '1s', request_timeout => '7s');
 my $id = schedule($node, 'quick', 'flaky', { times => 3 }, schedule_to_close_timeout => '5s', headers => '{"X-Own": "mine"}');
 is(wait_closed($node, $id), 'succeeded', 'it succeeds at the fourth attempt');
 my @starts = $handler->log(request_id => $id);
@@ -95,7 +95,7 @@ is(($handler->log(request_id => $id))[0]{headers}{'operation-timeout'}, '3s', "t
 
 # --- a request that gets no answer
 
-create_endpoint($node, 'impatient', $handler, request_timeout => '200ms', retry_initial_interval => '1h', retry_max_interval => '1h');
+create_endpoint($node, 'impatient', $handler, breaker_failures => 0, request_timeout => '200ms', retry_initial_interval => '1h', retry_max_interval => '1h');
 for my $case ([ 'hang', undef ], [ 'drip', undef ], [ 'drip', { in => 'head' } ])
 {
 	$id = schedule($node, 'impatient', @$case);
@@ -110,7 +110,7 @@ is(value($node, "SELECT nexus.terminate('$id')"), 't', 'it can be ended');
 
 # --- which answers are final
 
-create_endpoint($node, 'every', $handler, retry_initial_interval => '1h', retry_max_interval => '1h');
+create_endpoint($node, 'every', $handler, breaker_failures => 0, retry_initial_interval => '1h', retry_max_interval => '1h');
 my %id_of;
 for my $line (split /\n/, value($node, q{SELECT s, nexus.schedule('every', 'scripted', 'handler-error',
 	jsonb_build_object('status', s, 'body', false), summary => s::text) FROM generate_series(400, 520) s}))
@@ -155,7 +155,7 @@ for my $case (
 # --- nobody is there, then somebody is
 
 my $port = PostgreSQL::Test::Cluster::get_free_port();
-create_endpoint($node, 'absent', "http://127.0.0.1:$port/nexus", retry_max_interval => '100ms');
+create_endpoint($node, 'absent', "http://127.0.0.1:$port/nexus", breaker_failures => 0, retry_max_interval => '100ms');
 $id = schedule($node, 'absent', 'echo', { n => 1 });
 wait_state($node, $id, 'backing_off');
 my ($attempt) = attempts_of($node, $id);
@@ -167,7 +167,7 @@ $late->stop;
 
 # --- the last 20 failed attempts are kept
 
-create_endpoint($node, 'often', $handler, retry_initial_interval => '1ms', retry_max_interval => '2ms');
+create_endpoint($node, 'often', $handler, breaker_failures => 0, retry_initial_interval => '1ms', retry_max_interval => '2ms');
 $id = schedule($node, 'often', 'flaky', { times => 24 });
 is(wait_closed($node, $id), 'succeeded', '24 failures, then success');
 @attempts = attempts_of($node, $id);

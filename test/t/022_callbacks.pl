@@ -16,7 +16,7 @@ my $MAX_PAYLOAD = 50_000;
 my $HOLD_SECONDS = 8;
 my $node = nexus_node('main', conf => "nexus_pg.max_payload_size = ${MAX_PAYLOAD}B");
 my $handler = NexusTest::Handler->start;
-create_endpoint($node, 'hello', $handler);
+create_endpoint($node, 'hello', $handler, breaker_failures => 0);
 listener_port($node);
 
 # A started operation whose handler never calls back by itself.

@@ -11,7 +11,7 @@ use Test::More;
 
 my $node = nexus_node('main');
 my $handler = NexusTest::Handler->start;
-create_endpoint($node, 'hello', $handler);
+create_endpoint($node, 'hello', $handler, breaker_failures => 0);
 
 sub cancel { return value($node, "SELECT nexus.cancel('$_[0]', 'why not')"); }
 sub terminate { return value($node, "SELECT nexus.terminate('$_[0]', 'enough')"); }
@@ -128,7 +128,7 @@ cmp_ok($times[1] - $times[0], '>=', 0.04, 'after a while');
 cmp_ok($times[2] - $times[1], '>=', 0.08, 'and a longer one');
 is(row_of($node, 'pending_operations', $id)->{cancellation_attempt}, 3, 'counted');
 
-create_endpoint($node, 'slow', $handler, retry_initial_interval => '500ms', retry_max_interval => '500ms');
+create_endpoint($node, 'slow', $handler, breaker_failures => 0, retry_initial_interval => '500ms', retry_max_interval => '500ms');
 $id = started({ status => 503, times => 2 }, endpoint => 'slow');
 cancel($id);
 ok(wait_cancellation($id, 'backing_off'), 'it backs off');

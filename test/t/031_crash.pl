@@ -13,8 +13,8 @@ use Test::More;
 my $port = PostgreSQL::Test::Cluster::get_free_port();
 my $node = nexus_node('main', conf => "nexus_pg.port = $port\nmax_connections = 30\nwal_writer_delay = 10s\nrestart_after_crash = on");
 my $handler = NexusTest::Handler->start;
-create_endpoint($node, 'hello', $handler, retry_initial_interval => '200ms', retry_max_interval => '400ms');
-create_endpoint($node, 'slow', $handler, request_timeout => '2s', retry_initial_interval => '100ms');
+create_endpoint($node, 'hello', $handler, breaker_failures => 0, retry_initial_interval => '200ms', retry_max_interval => '400ms');
+create_endpoint($node, 'slow', $handler, breaker_failures => 0, request_timeout => '2s', retry_initial_interval => '100ms');
 
 sub count_of { return value($node, "SELECT count(*) FROM nexus.operations WHERE service = 'scripted' AND $_[0]"); }
 

@@ -24,7 +24,7 @@ my $node = nexus_node('main', start => 0);
 	$node->start;
 }
 create_extension($node);
-create_endpoint($node, 'hello', $handler);
+create_endpoint($node, 'hello', $handler, breaker_failures => 0);
 value($node, 'CREATE ROLE alice LOGIN; CREATE ROLE bob LOGIN; CREATE ROLE watcher LOGIN IN ROLE pg_monitor');
 
 sub as

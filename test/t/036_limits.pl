@@ -15,7 +15,7 @@ use Time::HiRes qw(time);
 my $CONNECTIONS = 10;
 my $node = nexus_node('main');
 my $handler = NexusTest::Handler->start;
-create_endpoint($node, 'hello', $handler);
+create_endpoint($node, 'hello', $handler, breaker_failures => 0);
 
 # Change settings and wait until they hold, for the worker too.
 sub configure
