@@ -40,9 +40,11 @@ nexus_dispatcher_add_in_flight(NexusDispatcher *dispatcher, NexusEndpointQueue *
 void
 nexus_dispatcher_count_attempt(NexusDispatcher *dispatcher, const NexusCall *call, int64 elapsed_us, bool is_failure)
 {
-	NexusOutcome *outcome = nexus_group_add(dispatcher->worker->group, NEXUS_OUTCOME_NOTHING, &call->id,
-											call->queue->name);
+	NexusGroup *group = dispatcher->worker->group;
+	NexusOutcome *outcome = nexus_group_add(group, NEXUS_OUTCOME_NOTHING, &call->id, NULL);
 
+	/* the call may be forgotten before the commit, and its endpoint with it */
+	outcome->endpoint = MemoryContextStrdup(nexus_group_context(group), call->queue->name);
 	outcome->attempts_made = 1;
 	outcome->attempt_failed = is_failure;
 	outcome->attempt_time_us = elapsed_us;
