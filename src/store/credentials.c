@@ -164,7 +164,7 @@ read_token(int fd, TokenFile *file)
 	while (len > 0 && (file->token[len - 1] == '\n' || file->token[len - 1] == '\r'))
 		len--;
 	file->token[len] = '\0';
-	if (!nexus_endpoint_is_token(file->token))
+	if (strlen(file->token) != (size_t) len || !nexus_endpoint_is_token(file->token))
 		return "not a token: empty, or with blanks or control characters";
 	file->status = status;
 	return NULL;
