@@ -14,7 +14,7 @@ OBJS = $(patsubst %.c,%.o,$(wildcard src/*.c $(LAYERS:%=src/%/*.c)))
 
 REGRESS = endpoint arguments privileges views
 REGRESS_OPTS = --inputdir=. --outputdir=build/regress
-ISOLATION = schedule await serializable
+ISOLATION = schedule await operation_key serializable
 ISOLATION_OPTS = --inputdir=test/isolation --outputdir=build/isolation
 
 PG_CONFIG ?= pg_config

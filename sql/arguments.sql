@@ -86,14 +86,28 @@ SELECT pg_temp.with($$cancellation_type => 'abandon'$$);
 SELECT pg_temp.with($$cancellation_type => 'try_cancel'$$);
 SELECT pg_temp.with($$cancellation_type => 'wait_cancellation_requested'$$);
 SELECT pg_temp.with($$cancellation_type => 'Abandon'$$);
-SELECT pg_temp.with($$operation_key => 'k'$$);
-SELECT pg_temp.with($$key_reuse_policy => 'allow_duplicate_failed_only'$$);
-SELECT pg_temp.with($$key_reuse_policy => 'allow_duplicate'$$);
-SELECT pg_temp.with($$key_reuse_policy => ''$$);
 SELECT pg_temp.with($$on_completion => 'f'$$);
-SELECT pg_temp.outcome($$SELECT nexus.retry(NULL)$$);
 SELECT pg_temp.outcome($$SELECT nexus.pause()$$);
 SELECT pg_temp.outcome($$SELECT nexus.resume()$$);
+
+-- Keys
+SELECT pg_temp.with($$operation_key => ''$$);
+SELECT pg_temp.with($$operation_key => repeat('k', 1000)$$);
+SELECT pg_temp.with($$operation_key => repeat('k', 1001)$$);
+SELECT pg_temp.try($$'regress_off', repeat('s', 1000), repeat('o', 1000), operation_key => repeat('k', 590)$$);
+SELECT pg_temp.try($$'regress_off', repeat('s', 1000), repeat('o', 1000), operation_key => repeat('k', 589)$$);
+SELECT pg_temp.with($$key_reuse_policy => ''$$);
+SELECT pg_temp.with($$key_reuse_policy => 'reject'$$);
+SELECT pg_temp.with(format('operation_key => %L, key_reuse_policy => %L', 'k', policy))
+  FROM (VALUES ('allow_duplicate_failed_only'), ('allow_duplicate'), ('reject_duplicate'), (NULL)) p (policy);
+SELECT pg_temp.with($$key_reuse_policy => 'reject_duplicate'$$);
+SELECT count(*), count(DISTINCT id) FROM nexus.operations WHERE operation_key = 'k' AND operation = 'say';
+SELECT nexus.schedule('regress_off', 'hello', 'say', operation_key => 'k') = id,
+    nexus.schedule_bytes('regress_off', 'hello', 'say', operation_key => 'k') = id,
+    nexus.schedule('regress_off', 'hello', 'say', operation_key => 'K') = id,
+    nexus.schedule('regress_off', 'hello', 'say', operation_key => 'k ') = id,
+    nexus.schedule('regress_off', 'hello', 'say, too', operation_key => 'k') = id
+  FROM nexus.operations WHERE operation_key = 'k' AND operation = 'say';
 
 -- Headers
 SELECT pg_temp.with($$headers => '[]'$$);
@@ -170,14 +184,15 @@ SELECT every(id::text LIKE '________-____-7%'), every(id > previous)
 
 -- Nothing, and nobody's
 SELECT nexus.state(NULL) IS NULL, nexus.result(NULL) IS NULL, nexus.await(NULL) IS NULL, nexus.cancel(NULL) IS NULL,
-    nexus.terminate(NULL) IS NULL;
+    nexus.terminate(NULL) IS NULL, nexus.retry(NULL) IS NULL;
 SELECT count(*) FROM nexus.await_all(NULL);
 SELECT count(*) FROM nexus.await_all('{}');
 SELECT operation_id IS NULL AND state IS NULL AND result IS NULL AND failure IS NULL FROM nexus.await_all('{NULL, NULL}');
 CALL nexus.wait(NULL);
 SELECT pg_temp.outcome(format(command, '01890a5d-ac96-774b-bcce-b302099a8057')) FROM (VALUES
     ('SELECT nexus.state(%L)'), ('SELECT nexus.result(%L)'), ('SELECT nexus.await(%L)'), ('CALL nexus.wait(%L)'),
-    ('SELECT nexus.await_all(ARRAY[NULL, %L]::uuid[])'), ('SELECT nexus.cancel(%L)'), ('SELECT nexus.terminate(%L)')) v (command);
+    ('SELECT nexus.await_all(ARRAY[NULL, %L]::uuid[])'), ('SELECT nexus.cancel(%L)'), ('SELECT nexus.terminate(%L)'),
+    ('SELECT nexus.retry(%L)')) v (command);
 
 -- Waiting for what this transaction scheduled
 BEGIN;
@@ -240,13 +255,38 @@ SELECT every(a.operation_id = i.id AND a.state = 'terminated') FROM nexus.await_
 SELECT pg_temp.outcome($$SELECT nexus.execute(NULL, 'hello', 'say')$$);
 SELECT pg_temp.outcome($$SELECT nexus.execute('regress_none', 'hello', 'say')$$);
 SELECT pg_temp.outcome($$SELECT nexus.execute('regress_off', 'hello', 'say', headers => '{"Host": "a"}')$$);
-SELECT pg_temp.outcome($$SELECT nexus.execute('regress_off', 'hello', 'say', operation_key => 'k')$$);
+SELECT pg_temp.outcome($$SELECT nexus.execute('regress_off', 'hello', 'say', operation_key => '')$$);
+SELECT pg_temp.outcome($$SELECT nexus.execute('regress_off', 'hello', 'say', operation_key => 'k', await_timeout => '50ms')$$);
+BEGIN;
+SELECT nexus.schedule('regress_off', 'hello', 'keyed', operation_key => 'k') IS NOT NULL;
+SELECT pg_temp.outcome($$SELECT nexus.execute('regress_off', 'hello', 'keyed', operation_key => 'k')$$);
+ROLLBACK;
 BEGIN;
 SELECT pg_temp.outcome($$SELECT nexus.execute('regress_off', 'hello', 'executed', '{"a": 1}', schedule_to_close_timeout => '100ms',
     headers => '{"X-A": "b"}', summary => 'of execute')$$);
 ROLLBACK;
 SELECT state, owner = current_user::regrole, input, headers, summary, schedule_to_close_timeout
   FROM nexus.operations WHERE operation = 'executed';
+
+-- Retry: a new operation where one closed without success, once
+SELECT nexus.schedule('regress_off', 'hello', 'retried', '{"a": 1}', '1 hour', '20 min', '30 min', headers => '{"X-A": "b"}',
+    summary => 'of schedule', operation_key => 'retried') AS old_id \gset
+SELECT nexus.retry(:'old_id') IS NULL AS "nothing to retry";
+SELECT nexus.terminate(:'old_id');
+SELECT state FROM nexus.await_all(ARRAY[:'old_id']::uuid[]);
+SELECT nexus.retry(:'old_id') AS new_id \gset
+SELECT :'new_id' <> :'old_id', nexus.retry(:'old_id') = :'new_id', nexus.retry(:'new_id') IS NULL;
+SELECT id = :'new_id', retry_of = :'old_id', state, owner = current_user::regrole, input, input_content_type, headers, summary,
+    operation_key, schedule_to_close_timeout, schedule_to_start_timeout, start_to_close_timeout, cancellation_type
+  FROM nexus.operations WHERE retry_of IS NOT NULL;
+SELECT deadline - scheduled_time FROM nexus.pending_operations WHERE id = :'new_id';
+SELECT generation, operation_id = :'new_id' FROM nexus.operation_key WHERE key = 'retried' ORDER BY generation;
+-- A later one of its key stands in the way
+SELECT nexus.terminate(:'new_id');
+SELECT state FROM nexus.await_all(ARRAY[:'new_id']::uuid[]);
+SELECT nexus.schedule('regress_off', 'hello', 'retried', operation_key => 'retried') IS NOT NULL;
+SELECT nexus.retry(:'old_id') = :'new_id';
+SELECT pg_temp.outcome(format('SELECT nexus.retry(%L)', :'new_id'));
 
 -- Complete: what a handler would be told
 SELECT pg_temp.outcome($$SELECT nexus.complete(NULL, '{}')$$);
@@ -265,7 +305,7 @@ SELECT pg_temp.outcome(format(command, :'id')) FROM (VALUES
     ('SELECT nexus.schedule(''regress_off'', ''hello'', %L)'), ('SELECT nexus.schedule_bytes(''regress_off'', ''hello'', %L)'),
     ('SELECT nexus.execute(''regress_off'', ''hello'', %L)'), ('SELECT nexus.await(%L)'), ('CALL nexus.wait(%L)'),
     ('SELECT nexus.await_all(ARRAY[%L]::uuid[])'), ('SELECT nexus.cancel(%L)'), ('SELECT nexus.terminate(%L)'),
-    ('SELECT nexus.complete(%L, ''{}'')')) v (command);
+    ('SELECT nexus.complete(%L, ''{}'')'), ('SELECT nexus.retry(%L)')) v (command);
 COMMIT;
 
 -- Nothing of it is left in the way

@@ -94,9 +94,11 @@ CREATE TABLE nexus.request (
     reason text,
     identity text NOT NULL,
     CONSTRAINT request_pkey PRIMARY KEY (operation_id, kind),
-    CONSTRAINT request_kind_check CHECK (kind = ANY (ARRAY['cancel', 'terminate', 'retry', 'pause', 'resume']))
+    CONSTRAINT request_kind_check CHECK (kind = ANY (ARRAY['cancel', 'terminate', 'retry', 'retry_as_new', 'pause',
+        'resume']))
 ) WITH (vacuum_truncate = off, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000);
-CREATE INDEX request_arrival ON nexus.request (xid, id);
+-- 'retry_as_new' is for those who ask again, not for the worker
+CREATE INDEX request_arrival ON nexus.request (xid, id) WHERE kind <> 'retry_as_new';
 
 CREATE TABLE nexus.failed_attempt (
     operation_id uuid NOT NULL,
@@ -388,8 +390,8 @@ REVOKE ALL ON FUNCTION nexus.validate_options(text[], oid), nexus.pause(), nexus
 COMMENT ON SCHEMA nexus IS 'Nexus operations: functions to invoke them, views to watch them';
 COMMENT ON FOREIGN DATA WRAPPER nexus IS 'endpoints of Nexus operations are servers of this wrapper';
 COMMENT ON TABLE nexus.operation IS 'one row per operation; written by schedule() and the worker only';
-COMMENT ON TABLE nexus.operation_key IS 'which operation a business id means, by generation (not used yet)';
-COMMENT ON TABLE nexus.request IS 'what users asked of an operation and the worker has not taken yet';
+COMMENT ON TABLE nexus.operation_key IS 'which operation a business id means, by generation';
+COMMENT ON TABLE nexus.request IS 'what users asked of an operation and the worker has not taken yet; and which new one each was retried as';
 COMMENT ON TABLE nexus.failed_attempt IS 'the last 20 failed attempts of each operation';
 COMMENT ON TABLE nexus.completion IS 'completion functions due to run (not used yet)';
 COMMENT ON TABLE nexus.incarnation IS 'who this database is, and the keys of its callback tokens (secret)';
@@ -408,7 +410,7 @@ COMMENT ON FUNCTION nexus.state(uuid) IS 'the committed state of an operation';
 COMMENT ON FUNCTION nexus.result(uuid) IS 'the result of an operation, NULL unless it succeeded';
 COMMENT ON FUNCTION nexus.cancel(uuid, text) IS 'ask for the cancellation of an operation; false where it is closed or was asked already';
 COMMENT ON FUNCTION nexus.terminate(uuid, text) IS 'close an operation here, without telling its handler';
-COMMENT ON FUNCTION nexus.retry(uuid) IS 'take up an operation that stopped (not supported yet)';
+COMMENT ON FUNCTION nexus.retry(uuid) IS 'take up an operation that stopped: at once where it backs off, as a new one where it closed without success';
 COMMENT ON FUNCTION nexus.complete(uuid, jsonb, bytea) IS 'deliver a completion request that came another way than through the listener';
 COMMENT ON FUNCTION nexus.pause() IS 'stop sending in this database (not supported yet)';
 COMMENT ON FUNCTION nexus.resume(text) IS 'start sending in this database again (not supported yet)';

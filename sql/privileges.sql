@@ -71,7 +71,8 @@ SELECT count(*) FROM nexus.operation_history WHERE operation_id = :'alice';
 SELECT nexus.state(:'team');
 SELECT outcome(format(command, :'alice')) FROM (VALUES
     ('SELECT nexus.state(%L)'), ('SELECT nexus.result(%L)'), ('SELECT nexus.await(%L)'), ('CALL nexus.wait(%L)'),
-    ('SELECT nexus.await_all(ARRAY[%L]::uuid[])'), ('SELECT nexus.cancel(%L)'), ('SELECT nexus.terminate(%L)')) v (command);
+    ('SELECT nexus.await_all(ARRAY[%L]::uuid[])'), ('SELECT nexus.cancel(%L)'), ('SELECT nexus.terminate(%L)'),
+    ('SELECT nexus.retry(%L)')) v (command);
 -- also of those who look through a function that costs nothing
 CREATE FUNCTION pg_temp.leak(what text) RETURNS boolean LANGUAGE plpgsql COST 0.0000001 AS $$
 BEGIN
@@ -107,6 +108,31 @@ RESET ROLE;
 SELECT state FROM nexus.await_all(ARRAY[:'id']::uuid[]);
 SELECT failure #>> '{details,terminatedFailureInfo,identity}' = session_user, failure ->> 'message' FROM nexus.operations
   WHERE id = :'id';
+
+-- A key of somebody else's operation is not shared; its id is not told
+SET ROLE regress_nexus_team;
+SELECT nexus.schedule('regress_off', 'hello', 'keyed', operation_key => 'k') AS id \gset
+SET ROLE regress_nexus_alice;
+SELECT outcome($$SELECT nexus.schedule('regress_off', 'hello', 'keyed', operation_key => 'k')$$);
+SELECT outcome($$SELECT nexus.execute('regress_off', 'hello', 'keyed', operation_key => 'k')$$);
+RESET ROLE;
+GRANT USAGE ON FOREIGN SERVER regress_off TO regress_nexus_bob;
+SET ROLE regress_nexus_bob;
+SELECT nexus.schedule('regress_off', 'hello', 'keyed', operation_key => 'k') = :'id';
+-- What a member of the role retries is the role's, who must be allowed to send it
+SELECT nexus.terminate(:'id');
+SELECT state FROM nexus.await_all(ARRAY[:'id']::uuid[]);
+RESET ROLE;
+REVOKE USAGE ON FOREIGN SERVER regress_off FROM regress_nexus_team;
+SET ROLE regress_nexus_bob;
+SELECT outcome(format('SELECT nexus.retry(%L)', :'id'));
+RESET ROLE;
+GRANT USAGE ON FOREIGN SERVER regress_off TO regress_nexus_team;
+REVOKE USAGE ON FOREIGN SERVER regress_off FROM regress_nexus_bob;
+SET ROLE regress_nexus_bob;
+SELECT nexus.retry(:'id') IS NOT NULL;
+SELECT state, owner FROM nexus.operations WHERE retry_of = :'id';
+RESET ROLE;
 
 -- A search_path full of traps: whatever runs says so and tries to rise
 CREATE SCHEMA regress_evil AUTHORIZATION regress_nexus_alice;
@@ -144,6 +170,7 @@ BEGIN
     END LOOP;
 END $$;
 CREATE TABLE regress_evil.operation (id uuid);
+CREATE TABLE regress_evil.operation_key (id uuid);
 CREATE TABLE regress_evil.request (id uuid);
 CREATE TABLE regress_evil.incarnation (id uuid);
 -- the traps work
@@ -155,6 +182,9 @@ RESET search_path;
 PREPARE make AS SELECT nexus.schedule('regress_off', 'hello', 'trapped', '{"a": 1}', headers => '{"b": "c"}', schedule_to_close_timeout => '1 day');
 PREPARE make_bytes AS SELECT nexus.schedule_bytes('regress_off', 'hello', 'trapped', '{"a": 1}', 'application/json');
 PREPARE run AS SELECT nexus.execute('regress_off', 'hello', 'trapped', schedule_to_close_timeout => '1ms');
+PREPARE make_keyed AS SELECT nexus.schedule('regress_off', 'hello', 'trapped', operation_key => 'k', key_reuse_policy => 'allow_duplicate');
+PREPARE run_keyed AS SELECT nexus.execute('regress_off', 'hello', 'trapped', operation_key => 'k', await_timeout => '1ms');
+PREPARE again (uuid) AS SELECT nexus.retry($1);
 PREPARE look (uuid) AS SELECT nexus.state($1), nexus.result($1);
 PREPARE wait (uuid) AS SELECT nexus.await($1, '1ms');
 PREPARE wait_all (uuid) AS SELECT state FROM nexus.await_all(ARRAY[$1], '1ms');
@@ -173,6 +203,9 @@ PREPARE list_workers AS SELECT 'seen' FROM nexus.workers LIMIT 1;
 EXECUTE make;
 EXECUTE make_bytes;
 EXECUTE run;
+EXECUTE make_keyed;
+EXECUTE run_keyed;
+EXECUTE again (:'alice');
 EXECUTE look (:'alice');
 EXECUTE wait (:'alice');
 EXECUTE wait_all (:'alice');
@@ -187,6 +220,9 @@ SET search_path = regress_evil, pg_catalog;
 EXECUTE make;
 EXECUTE make_bytes;
 EXECUTE run;
+EXECUTE make_keyed;
+EXECUTE run_keyed;
+EXECUTE again (:'alice');
 EXECUTE look (:'alice');
 EXECUTE wait (:'alice');
 EXECUTE wait_all (:'alice');
@@ -199,6 +235,7 @@ EXECUTE list_workers;
 EXECUTE finish (:'alice');
 EXECUTE stop (:'alice');
 CALL nexus.wait(:'alice', '10s');
+EXECUTE again (:'alice');
 EXECUTE make;
 EXECUTE list_operations;
 \o
@@ -213,7 +250,9 @@ SELECT nexus.schedule('regress_off', 'hello', 'trapped', '{"a": 1}', headers => 
 SELECT nexus.execute('regress_off', 'hello', 'trapped', schedule_to_close_timeout => '1ms');
 SELECT nexus.state(:'alice'), nexus.result(:'alice');
 SELECT nexus.await(:'alice', '10s');
-SELECT nexus.cancel(:'alice'), nexus.terminate(:'alice');
+SELECT nexus.cancel(:'alice'), nexus.terminate(:'alice'), nexus.retry(:'alice');
+SELECT nexus.schedule('regress_off', 'hello', 'trapped', operation_key => 'k');
+SELECT nexus.execute('regress_off', 'hello', 'trapped', operation_key => 'k2', await_timeout => '1ms');
 SELECT 'seen' FROM nexus.operations LIMIT 1;
 SELECT 'seen' FROM nexus.pending_operations LIMIT 1;
 SELECT 'seen' FROM nexus.operation_history LIMIT 1;

@@ -158,19 +158,19 @@ read_timeout(FunctionCallInfo fcinfo, int argument, const char *name)
 	return Min(microseconds, TIMEOUT_MAX_US);
 }
 
-/* One of a few words; the first one where the argument is NULL. */
-static const char *
+/* One of a few words, of which the first one is the default: its place among them. */
+static int
 read_choice(FunctionCallInfo fcinfo, int argument, const char *name, const char *const *choices)
 {
 	char	   *value = read_text(fcinfo, argument);
 	StringInfoData known;
 
 	if (value == NULL)
-		return choices[0];
+		return 0;
 	for (int i = 0; choices[i] != NULL; i++)
 	{
 		if (strcmp(value, choices[i]) == 0)
-			return choices[i];
+			return i;
 	}
 
 	initStringInfo(&known);
@@ -192,9 +192,31 @@ read_summary(FunctionCallInfo fcinfo, int argument)
 	return value;
 }
 
+/* Names and key are a row of an index, whose size is limited. */
+static void
+read_key(FunctionCallInfo fcinfo, int shift, NexusNewOperation *operation, NexusKeyPolicy *policy)
+{
+	size_t		len;
+
+	*policy = (NexusKeyPolicy) read_choice(fcinfo, ARG_KEY_REUSE_POLICY + shift, "key_reuse_policy",
+										   key_reuse_policies);
+	if (PG_ARGISNULL(ARG_OPERATION_KEY + shift))
+		return;
+	operation->operation_key = read_name(fcinfo, ARG_OPERATION_KEY + shift, "operation_key");
+	len = strlen(operation->endpoint) + strlen(operation->service) + strlen(operation->operation)
+		+ strlen(operation->operation_key);
+	if (len > NEXUS_KEY_BYTES_MAX)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("argument \"operation_key\" is too long for the names that go with it"),
+				 errdetail("Endpoint, service, operation and key have %zu bytes together, the limit is %d.", len,
+						   NEXUS_KEY_BYTES_MAX),
+				 errhint("Shorten one of them; the digest of a long key serves as well.")));
+}
+
 /* "shift" is 1 where the input has a content type behind it. */
 static void
-read_options(FunctionCallInfo fcinfo, int shift, NexusNewOperation *operation)
+read_options(FunctionCallInfo fcinfo, int shift, NexusNewOperation *operation, NexusKeyPolicy *policy)
 {
 	operation->schedule_to_close_timeout =
 		read_timeout(fcinfo, ARG_SCHEDULE_TO_CLOSE_TIMEOUT + shift, "schedule_to_close_timeout");
@@ -203,16 +225,12 @@ read_options(FunctionCallInfo fcinfo, int shift, NexusNewOperation *operation)
 	operation->start_to_close_timeout =
 		read_timeout(fcinfo, ARG_START_TO_CLOSE_TIMEOUT + shift, "start_to_close_timeout");
 	operation->cancellation_type =
-		read_choice(fcinfo, ARG_CANCELLATION_TYPE + shift, "cancellation_type", cancellation_types);
+		cancellation_types[read_choice(fcinfo, ARG_CANCELLATION_TYPE + shift, "cancellation_type",
+									   cancellation_types)];
 	if (!PG_ARGISNULL(ARG_HEADERS + shift))
 		operation->headers = nexus_caller_headers_check(PG_GETARG_JSONB_P(ARG_HEADERS + shift));
 	operation->summary = read_summary(fcinfo, ARG_SUMMARY + shift);
-
-	if (!PG_ARGISNULL(ARG_OPERATION_KEY + shift))
-		raise_not_supported("operation_key", NULL);
-	if (read_choice(fcinfo, ARG_KEY_REUSE_POLICY + shift, "key_reuse_policy", key_reuse_policies)
-		!= key_reuse_policies[0])
-		raise_not_supported("key_reuse_policy", key_reuse_policies[0]);
+	read_key(fcinfo, shift, operation, policy);
 	if (!PG_ARGISNULL(ARG_ON_COMPLETION + shift))
 		raise_not_supported("on_completion", NULL);
 }
@@ -249,12 +267,11 @@ trim_timeouts(const NexusEndpoint *endpoint, NexusNewOperation *operation)
 		operation->start_to_close_timeout = earlier(operation->start_to_close_timeout, whole);
 }
 
-static void
-read_endpoint(NexusNewOperation *operation)
+void
+nexus_arguments_apply_endpoint(NexusNewOperation *operation)
 {
 	NexusEndpoint *endpoint = nexus_endpoint_get(operation->endpoint, false);
 
-	operation->owner = GetUserId();
 	nexus_endpoint_check_usage(endpoint, operation->owner);
 	operation->callback_base = make_callback_base(endpoint);
 	trim_timeouts(endpoint, operation);
@@ -262,9 +279,11 @@ read_endpoint(NexusNewOperation *operation)
 }
 
 void
-nexus_arguments_read_operation(FunctionCallInfo fcinfo, bool is_bytes, NexusNewOperation *operation)
+nexus_arguments_read_operation(FunctionCallInfo fcinfo, bool is_bytes, NexusNewOperation *operation,
+							   NexusKeyPolicy *policy)
 {
 	memset(operation, 0, sizeof(*operation));
+	operation->owner = GetUserId();
 	operation->scheduled_time = GetCurrentTimestamp();
 	operation->endpoint = read_name(fcinfo, ARG_ENDPOINT, "endpoint");
 	operation->service = read_segment(fcinfo, ARG_SERVICE, "service");
@@ -273,8 +292,8 @@ nexus_arguments_read_operation(FunctionCallInfo fcinfo, bool is_bytes, NexusNewO
 		nexus_input_read_bytes(fcinfo, ARG_INPUT, operation);
 	else
 		nexus_input_read_json(fcinfo, ARG_INPUT, operation);
-	read_options(fcinfo, is_bytes ? 1 : 0, operation);
-	read_endpoint(operation);
+	read_options(fcinfo, is_bytes ? 1 : 0, operation, policy);
+	nexus_arguments_apply_endpoint(operation);
 	nexus_operation_new_id(&operation->id);
 }
 

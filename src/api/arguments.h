@@ -8,6 +8,7 @@
 #define NEXUS_API_ARGUMENTS_H
 
 #include "postgres.h"
+#include "api/key_holder.h"
 #include "fmgr.h"
 #include "protocol/headers.h"
 #include "store/operation.h"
@@ -20,7 +21,14 @@ extern void nexus_arguments_check_context(const char *function);
  * the incarnation is filled in: also the endpoint is looked up, its use by the
  * current user checked, and id and time of scheduling taken.
  */
-extern void nexus_arguments_read_operation(FunctionCallInfo fcinfo, bool is_bytes, NexusNewOperation *operation);
+extern void nexus_arguments_read_operation(FunctionCallInfo fcinfo, bool is_bytes, NexusNewOperation *operation,
+										   NexusKeyPolicy *policy);
+
+/*
+ * Look up the endpoint of an operation, check its use by the operation's owner,
+ * and set what depends on it: the callback base, and the longest timeouts.
+ */
+extern void nexus_arguments_apply_endpoint(NexusNewOperation *operation);
 
 /* A uuid argument, which must not be NULL. */
 extern void nexus_arguments_read_id(FunctionCallInfo fcinfo, int argument, NexusUuid *id);

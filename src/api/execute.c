@@ -52,7 +52,10 @@ make_frame(const NexusNewOperation *operation, uint64 correlation)
 		.cancellation_type = nexus_text_of(operation->cancellation_type),
 		.summary = text_or_nothing(operation->summary),
 		.input_content_type = text_or_nothing(operation->input_content_type),
-		.callback_base = text_or_nothing(operation->callback_base)
+		.callback_base = text_or_nothing(operation->callback_base),
+		.operation_key = text_or_nothing(operation->operation_key),
+		.key_generation = operation->key_generation,
+		.key_predecessor = operation->key_predecessor
 	};
 
 	if (operation->headers != (Datum) 0)
@@ -67,16 +70,16 @@ make_frame(const NexusNewOperation *operation, uint64 correlation)
 	return frame;
 }
 
-/* Raise what the worker had against it. */
-static void
+/* Raise what the worker had against it; false where somebody else has its key. */
+static bool
 take_answer(const NexusFrame *frame)
 {
 	NexusExecuteAnswerFrame answer;
 
 	if (!nexus_frame_decode_execute_answer(frame->body, &answer))
 		elog(ERROR, "malformed answer of the worker");
-	if (answer.is_committed)
-		return;
+	if (answer.result != NEXUS_EXECUTE_REFUSED)
+		return answer.result == NEXUS_EXECUTE_COMMITTED;
 	ereport(ERROR,
 			(errcode(MAKE_SQLSTATE(answer.sqlstate[0], answer.sqlstate[1], answer.sqlstate[2],
 								   answer.sqlstate[3], answer.sqlstate[4])),
@@ -93,8 +96,11 @@ raise_unanswered(const char *doubt, const char *remedy)
 			 errhint("%s", remedy)));
 }
 
-/* Return once the operation is scheduled. */
-static void
+/*
+ * Return once the operation is scheduled; false where it is not, because its key
+ * is not what it was when we looked.
+ */
+static bool
 post(const NexusNewOperation *operation, TimestampTz deadline)
 {
 	uint64		correlation = nexus_worker_call_next();
@@ -115,17 +121,41 @@ post(const NexusNewOperation *operation, TimestampTz deadline)
 		switch (nexus_worker_call(frame, correlation, NEXUS_FRAME_EXECUTE_ANSWER, deadline, doubt, remedy, &answer))
 		{
 			case NEXUS_CALL_ANSWERED:
-				take_answer(&answer);
-				return;
+				/* it may have been an earlier post that took the key */
+				return take_answer(&answer) || nexus_operation_read_state(&operation->id, &state);
 			case NEXUS_CALL_TIMED_OUT:
 				raise_unanswered(doubt, remedy);
 				break;
 			case NEXUS_CALL_LOST:
 				if (nexus_operation_read_state(&operation->id, &state))
-					return;
+					return true;
 				(void) nexus_waiters_sleep(LOST_PAUSE_MS);
 				break;
 		}
+	}
+}
+
+/*
+ * Schedule the operation, or find the one that holds its key; returns which one to await.  It is
+ * us who wait for a transaction that is just writing this key, not the worker.
+ */
+static const NexusUuid *
+schedule(NexusNewOperation *operation, NexusKeyPolicy policy, TimestampTz deadline)
+{
+	NexusUuid  *holder = palloc(sizeof(NexusUuid));
+
+	nexus_waiters_publish_identity(&operation->id);
+	nexus_waiters_arm(&operation->id, 1);
+	for (;;)
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (operation->operation_key != NULL && nexus_key_holder_find(operation, policy, deadline, holder))
+		{
+			nexus_waiting_refuse_own(nexus_waiting_read(holder));
+			return holder;
+		}
+		if (post(operation, deadline))
+			return &operation->id;
 	}
 }
 
@@ -133,20 +163,20 @@ Datum
 nexus_execute(PG_FUNCTION_ARGS)
 {
 	NexusNewOperation operation;
+	NexusKeyPolicy policy;
 	NexusOperationRow *row;
 	TimestampTz deadline;
+	const NexusUuid *id;
 	Datum		result;
 
 	nexus_arguments_check_context("execute");
 	nexus_waiting_require_preload();
 	deadline = nexus_arguments_read_deadline(fcinfo, ARG_AWAIT_TIMEOUT, "await_timeout");
-	nexus_arguments_read_operation(fcinfo, false, &operation);
-	nexus_waiters_publish_identity(&operation.id);
-	nexus_waiters_arm(&operation.id, 1);
-	post(&operation, deadline);
+	nexus_arguments_read_operation(fcinfo, false, &operation, &policy);
+	id = schedule(&operation, policy, deadline);
 
-	(void) nexus_waiting_until_ended(&operation.id, deadline);
-	row = nexus_waiting_read(&operation.id);
+	(void) nexus_waiting_until_ended(id, deadline);
+	row = nexus_waiting_read(id);
 	if (nexus_operation_await_end(row) == NEXUS_AWAIT_GOES_ON)
 		nexus_waiting_raise_timeout(row);
 	result = nexus_verdict_take(row);

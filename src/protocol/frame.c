@@ -284,6 +284,9 @@ nexus_frame_encode_execute(NexusBuffer *out, uint64_t correlation, const NexusEx
 	put_text(out, execute->summary);
 	put_text(out, execute->input_content_type);
 	put_text(out, execute->callback_base);
+	put_text(out, execute->operation_key);
+	put_number(out, (uint32_t) execute->key_generation, 4);
+	put_uuid(out, &execute->key_predecessor);
 	put_text(out, execute->input);
 	return end_frame(out, start);
 }
@@ -308,6 +311,9 @@ nexus_frame_decode_execute(NexusText body, NexusExecuteFrame *execute)
 	execute->summary = read_text(&reader);
 	execute->input_content_type = read_text(&reader);
 	execute->callback_base = read_text(&reader);
+	execute->operation_key = read_text(&reader);
+	execute->key_generation = (int32_t) read_number(&reader, 4);
+	read_uuid(&reader, &execute->key_predecessor);
 	execute->input = read_text(&reader);
 	return is_read_whole(&reader);
 }
@@ -321,9 +327,9 @@ nexus_frame_encode_execute_answer(NexusBuffer *out, uint64_t correlation,
 	size_t		start = begin_frame(out, NEXUS_FRAME_EXECUTE_ANSWER, correlation);
 	char		sqlstate[SQLSTATE_LEN] = {'0', '0', '0', '0', '0'};
 
-	if (!answer->is_committed)
+	if (answer->result == NEXUS_EXECUTE_REFUSED)
 		memcpy(sqlstate, answer->sqlstate, SQLSTATE_LEN);
-	put_number(out, answer->is_committed, 1);
+	put_number(out, (uint64_t) answer->result, 1);
 	nexus_buffer_append(out, sqlstate, SQLSTATE_LEN);
 	put_text(out, answer->message);
 	return end_frame(out, start);
@@ -334,8 +340,11 @@ nexus_frame_decode_execute_answer(NexusText body, NexusExecuteAnswerFrame *answe
 {
 	Reader		reader = {body, false};
 	NexusText	sqlstate;
+	uint64_t	result = read_number(&reader, 1);
 
-	answer->is_committed = read_bool(&reader);
+	if (result > NEXUS_EXECUTE_KEY_TAKEN)
+		reader.is_broken = true;
+	answer->result = (NexusExecuteResult) result;
 	sqlstate = read_bytes(&reader, SQLSTATE_LEN);
 	memset(answer->sqlstate, 0, sizeof(answer->sqlstate));
 	memcpy(answer->sqlstate, sqlstate.data, sqlstate.len);

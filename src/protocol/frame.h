@@ -90,15 +90,25 @@ typedef struct NexusExecuteFrame
 	NexusText	summary;		/* len 0 = none */
 	NexusText	input_content_type; /* len 0 = none */
 	NexusText	callback_base;	/* len 0 = not known yet */
+	NexusText	operation_key;	/* len 0 = none */
+	int32_t		key_generation; /* of its own, and whose it follows; 0 = none */
+	NexusUuid	key_predecessor;	/* all zero where it is the first */
 	NexusText	input;
 } NexusExecuteFrame;
 
 extern bool nexus_frame_encode_execute(NexusBuffer *out, uint64_t correlation, const NexusExecuteFrame *execute);
 extern bool nexus_frame_decode_execute(NexusText body, NexusExecuteFrame *execute);
 
+typedef enum NexusExecuteResult
+{
+	NEXUS_EXECUTE_COMMITTED,
+	NEXUS_EXECUTE_REFUSED,
+	NEXUS_EXECUTE_KEY_TAKEN		/* by somebody else meanwhile: look again */
+} NexusExecuteResult;
+
 typedef struct NexusExecuteAnswerFrame
 {
-	bool		is_committed;
+	NexusExecuteResult result;
 	char		sqlstate[6];	/* where it was refused */
 	NexusText	message;
 } NexusExecuteAnswerFrame;

@@ -222,6 +222,12 @@ nexus_endpoint_check_usage(const NexusEndpoint *endpoint, Oid role)
 {
 	AclResult	result = nexus_server_aclcheck(endpoint->server, role, ACL_USAGE);
 
+	if (result != ACLCHECK_OK && role != GetUserId())
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("permission denied for foreign server %s", endpoint->name),
+				 errdetail("Role \"%s\" owns the operation and needs USAGE on the server.",
+						   GetUserNameFromId(role, false))));
 	if (result != ACLCHECK_OK)
 		aclcheck_error(result, OBJECT_FOREIGN_SERVER, endpoint->name);
 }

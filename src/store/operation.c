@@ -197,6 +197,7 @@ set_columns(NexusRow *row, const NexusNewOperation *operation, bool has_xid)
 	set_timeout(row, "start_to_close_timeout", operation->start_to_close_timeout);
 	set_string(row, "cancellation_type", operation->cancellation_type);
 	set_string(row, "callback_base", operation->callback_base);
+	set_string(row, "operation_key", operation->operation_key);
 	set_string(row, "summary", operation->summary);
 	if (operation->headers != (Datum) 0)
 		nexus_row_set(row, "headers", operation->headers);
@@ -204,6 +205,8 @@ set_columns(NexusRow *row, const NexusNewOperation *operation, bool has_xid)
 		nexus_row_set(row, "input", PointerGetDatum(operation->input));
 	set_string(row, "input_content_type", operation->input_content_type);
 	nexus_row_set(row, "input_is_json", BoolGetDatum(operation->input_is_json));
+	if (operation->retry_of != NULL)
+		nexus_row_set(row, "retry_of", PointerGetDatum(operation->retry_of));
 }
 
 void
@@ -332,6 +335,69 @@ nexus_operation_read(const NexusUuid *id)
 	PopActiveSnapshot();
 	table_close(relation, AccessShareLock);
 	return row;
+}
+
+static int64
+get_timeout(Relation relation, HeapTuple tuple, const char *column)
+{
+	bool		is_null;
+	Datum		value = nexus_relation_get(relation, tuple, column, &is_null);
+
+	return is_null ? 0 : nexus_operation_interval_us(DatumGetIntervalP(value));
+}
+
+static void
+read_again(Relation relation, HeapTuple tuple, NexusNewOperation *operation)
+{
+	bool		is_null;
+
+	memset(operation, 0, sizeof(*operation));
+	operation->endpoint = get_string(relation, tuple, "endpoint");
+	operation->service = get_string(relation, tuple, "service");
+	operation->operation = get_string(relation, tuple, "operation");
+	operation->owner = DatumGetObjectId(nexus_relation_get(relation, tuple, "owner", &is_null));
+	operation->schedule_to_close_timeout = get_timeout(relation, tuple, "schedule_to_close_timeout");
+	operation->schedule_to_start_timeout = get_timeout(relation, tuple, "schedule_to_start_timeout");
+	operation->start_to_close_timeout = get_timeout(relation, tuple, "start_to_close_timeout");
+	operation->cancellation_type = get_string(relation, tuple, "cancellation_type");
+	operation->operation_key = get_string(relation, tuple, "operation_key");
+	operation->summary = get_string(relation, tuple, "summary");
+	operation->headers = get_copy(relation, tuple, "headers");
+	operation->input = (bytea *) DatumGetPointer(get_copy(relation, tuple, "input"));
+	operation->input_content_type = get_string(relation, tuple, "input_content_type");
+	operation->input_is_json = DatumGetBool(nexus_relation_get(relation, tuple, "input_is_json", &is_null));
+}
+
+bool
+nexus_operation_read_again(const NexusUuid *id, NexusNewOperation *operation)
+{
+	Relation	relation = nexus_relation_open(OPERATION_TABLE, AccessShareLock);
+	HeapTuple	tuple;
+
+	PushActiveSnapshot(GetLatestSnapshot());
+	tuple = find_tuple(relation, id);
+	if (HeapTupleIsValid(tuple))
+		read_again(relation, tuple, operation);
+	PopActiveSnapshot();
+	table_close(relation, AccessShareLock);
+	return HeapTupleIsValid(tuple);
+}
+
+bool
+nexus_operation_read_owner(const NexusUuid *id, NexusState *state, Oid *owner)
+{
+	Relation	relation = nexus_relation_open(OPERATION_TABLE, AccessShareLock);
+	HeapTuple	tuple = find_tuple(relation, id);
+	bool		is_null;
+
+	if (HeapTupleIsValid(tuple))
+	{
+		*state = get_state(relation, tuple);
+		*owner = DatumGetObjectId(nexus_relation_get(relation, tuple, "owner", &is_null));
+		heap_freetuple(tuple);
+	}
+	table_close(relation, AccessShareLock);
+	return HeapTupleIsValid(tuple);
 }
 
 bool

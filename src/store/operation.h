@@ -45,11 +45,16 @@ typedef struct NexusNewOperation
 	int64		start_to_close_timeout;
 	const char *cancellation_type;
 	const char *callback_base;	/* NULL = not known yet */
+	const char *operation_key;	/* NULL = none */
+	int32		key_generation; /* with a key: its number ... */
+	NexusUuid	key_predecessor;	/* ... and whose it follows, all zero
+									 * where it is the first */
 	const char *summary;		/* NULL = none */
 	Datum		headers;		/* jsonb; 0 = none */
 	bytea	   *input;			/* as sent, UTF-8 if JSON; NULL = no body */
 	const char *input_content_type; /* NULL = none */
 	bool		input_is_json;
+	const NexusUuid *retry_of;	/* NULL = none */
 } NexusNewOperation;
 
 /*
@@ -66,6 +71,12 @@ extern void nexus_operation_insert(const NexusNewOperation *operation);
  * memory already.  False where the operation is there: it was posted twice.
  */
 extern bool nexus_operation_insert_executed(const NexusNewOperation *operation);
+
+/*
+ * What schedule() or execute() stored of an operation, to be stored once more; false where it
+ * is gone.  Its id, incarnation, callback base and time are for the caller to give.
+ */
+extern bool nexus_operation_read_again(const NexusUuid *id, NexusNewOperation *operation);
 
 /* The time at which an open operation times out; DT_NOEND for never. */
 extern TimestampTz nexus_operation_deadline(NexusState state, TimestampTz scheduled_time, TimestampTz started_time,
@@ -107,6 +118,9 @@ extern NexusOperationRow *nexus_operation_read(const NexusUuid *id);
  * that a sleeper need not hold one.  False where there is no such operation.
  */
 extern bool nexus_operation_read_state(const NexusUuid *id, NexusState *state);
+
+/* The same with the owner; no payload is read. */
+extern bool nexus_operation_read_owner(const NexusUuid *id, NexusState *state, Oid *owner);
 
 /*
  * Whether there is such an operation and awaiting it goes on; takes no snapshot

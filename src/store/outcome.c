@@ -2,9 +2,9 @@
  * outcome.c
  *	  A group of outcomes written with a few array statements.
  *
- * Order inside of a group: inserts, cancellations, progress, closes, so that a
- * cancel, a start and a completion that meet in one group all leave their mark,
- * and a cancel that waits for the start is found by it.
+ * Order inside of a group: inserts, cancellations, progress, what is due by
+ * request, closes, so that a cancel, a start and a completion that meet in one
+ * group all leave their mark, and a cancel that waits for the start is found by it.
  */
 #include "postgres.h"
 
@@ -12,6 +12,7 @@
 
 #include "catalog/pg_type.h"
 #include "store/attempt.h"
+#include "store/operation_key.h"
 #include "store/outcome_arrays.h"
 #include "store/result.h"
 #include "store/stat.h"
@@ -72,15 +73,21 @@ mark_all(NexusOutcome **sorted, int count, const NexusUuid *id, NexusDisposition
 		(*found)->disposition = disposition;
 }
 
+/* Waits for nobody: where a user's transaction writes the same key, the caller does. */
+static NexusDisposition
+apply_insert(const NexusNewOperation *operation)
+{
+	if (operation->operation_key != NULL && !nexus_operation_key_insert_executed(operation))
+		return NEXUS_DISPOSITION_KEY_TAKEN;
+	return nexus_operation_insert_executed(operation) ? NEXUS_DISPOSITION_APPLIED : NEXUS_DISPOSITION_CLOSED_BEFORE;
+}
+
 static void
 apply_inserts(NexusOutcome *const *outcomes, int count)
 {
 	for (int i = 0; i < count; i++)
 		if (outcomes[i]->kind == NEXUS_OUTCOME_INSERT)
-		{
-			outcomes[i]->disposition = nexus_operation_insert_executed(outcomes[i]->insert)
-				? NEXUS_DISPOSITION_APPLIED : NEXUS_DISPOSITION_CLOSED_BEFORE;
-		}
+			outcomes[i]->disposition = apply_insert(outcomes[i]->insert);
 }
 
 /*
@@ -191,6 +198,37 @@ apply_progress(NexusOutcome *const *outcomes, int count)
 	NEXUS_OUTCOME_JSONB(arrays, 7, failure);
 	NEXUS_OUTCOME_TIME(arrays, 8, deadline);
 	NEXUS_OUTCOME_JSONB(arrays, 9, links);
+	update_and_mark(plan, arrays, list, n, note_cancel_due);
+}
+
+/* What somebody asked to be tried again, as far as it backs off. */
+static void
+apply_due(NexusOutcome *const *outcomes, int count)
+{
+	static SPIPlanPtr plan = NULL;
+	static const Oid types[] = {UUIDARRAYOID, TIMESTAMPTZARRAYOID};
+	NexusOutcomeArrays *arrays;
+	int			n;
+	NexusOutcome **list = select_kind(outcomes, count, NEXUS_OUTCOME_DUE, &n);
+
+	if (n == 0)
+		return;
+	nexus_transaction_plan(&plan,
+						   "UPDATE nexus.operation AS o SET "
+						   "next_attempt_schedule_time = CASE WHEN o.state OPERATOR(pg_catalog.=) 'backing_off' "
+						   "THEN u.due ELSE o.next_attempt_schedule_time END, "
+						   "cancellation_next_attempt_schedule_time = CASE WHEN o.cancellation_state "
+						   "OPERATOR(pg_catalog.=) 'backing_off' THEN u.due "
+						   "ELSE o.cancellation_next_attempt_schedule_time END "
+						   "FROM ROWS FROM (" EACH("$1") ", " EACH("$2") ") AS u (id, due) "
+						   "WHERE o.id OPERATOR(pg_catalog.=) u.id AND o.close_time IS NULL "
+						   "AND (o.state OPERATOR(pg_catalog.=) 'backing_off' "
+						   "OR o.cancellation_state OPERATOR(pg_catalog.=) 'backing_off') "
+						   "RETURNING o.id, CASE WHEN o.cancellation_state OPERATOR(pg_catalog.=) 'backing_off' "
+						   "THEN 1 ELSE 0 END", lengthof(types), types);
+	arrays = nexus_outcome_arrays_create(list, n, lengthof(types));
+	nexus_outcome_arrays_id(arrays, 0);
+	NEXUS_OUTCOME_TIME(arrays, 1, next_attempt_schedule_time);
 	update_and_mark(plan, arrays, list, n, note_cancel_due);
 }
 
@@ -367,6 +405,7 @@ nexus_outcome_apply(NexusOutcome *const *outcomes, int count, TimestampTz *last_
 	apply_inserts(outcomes, count);
 	apply_cancellations(outcomes, count);
 	apply_progress(outcomes, count);
+	apply_due(outcomes, count);
 	apply_closes(outcomes, count, last_close_time);
 	nexus_attempt_append(outcomes, count);
 	delete_done_requests(outcomes, count);

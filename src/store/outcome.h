@@ -22,6 +22,7 @@ typedef enum NexusOutcomeKind
 	NEXUS_OUTCOME_PROGRESS,		/* started or backing_off */
 	NEXUS_OUTCOME_CLOSE,		/* a terminal state */
 	NEXUS_OUTCOME_CANCELLATION, /* of the cancellation only */
+	NEXUS_OUTCOME_DUE,			/* what backs off is due now */
 	NEXUS_OUTCOME_NOTHING		/* changes no operation: only its request goes */
 } NexusOutcomeKind;
 
@@ -32,6 +33,8 @@ typedef enum NexusDisposition
 	NEXUS_DISPOSITION_CLOSED_BEFORE,	/* the operation was closed, or
 										 * inserted, already */
 	NEXUS_DISPOSITION_MISSING,	/* there is no such operation */
+	NEXUS_DISPOSITION_KEY_TAKEN,	/* an insert: its key is somebody else's
+									 * by now */
 	NEXUS_DISPOSITION_REJECTED	/* the row itself was refused: see group.h */
 } NexusDisposition;
 
@@ -67,7 +70,7 @@ typedef struct NexusOutcome
 	int32		attempt;
 	TimestampTz started_time;
 	TimestampTz last_attempt_complete_time;
-	TimestampTz next_attempt_schedule_time;
+	TimestampTz next_attempt_schedule_time; /* DUE: the new one */
 	TimestampTz deadline;		/* PROGRESS: the new one; DT_NOEND for none */
 	TimestampTz handler_close_time;
 	const char *operation_token;

@@ -36,7 +36,7 @@
 #define SCHEMA_NAME "nexus"
 
 /* Keys of a read: the first columns of an index. */
-#define READ_KEYS_MAX 2
+#define READ_KEYS_MAX 4
 
 struct NexusRow
 {
@@ -278,9 +278,12 @@ nexus_row_insert(NexusRow *row)
 	close_indexes(row);
 }
 
-/* One try; false where somebody was faster between the check and the index. */
+/*
+ * One try; false where somebody was faster between the check and the index, or
+ * "is_valid" (NULL: always) says no.
+ */
 static bool
-insert_speculatively(NexusRow *row)
+insert_speculatively(NexusRow *row, bool (*is_valid) (void *arg), void *arg)
 {
 	Relation	relation = row->target->ri_RelationDesc;
 	uint32		token = SpeculativeInsertionLockAcquire(GetCurrentTransactionId());
@@ -288,6 +291,8 @@ insert_speculatively(NexusRow *row)
 
 	table_tuple_insert_speculative(relation, row->slot, GetCurrentCommandId(true), 0, NULL, token);
 	nexus_insert_index_entries(row->target, row->slot, row->executor, &is_taken);
+	if (!is_taken && is_valid != NULL)
+		is_taken = !is_valid(arg);
 	table_tuple_complete_speculative(relation, row->slot, token, !is_taken);
 	SpeculativeInsertionLockRelease(GetCurrentTransactionId());
 	return !is_taken;
@@ -304,7 +309,19 @@ nexus_row_insert_if_new(NexusRow *row)
 	{
 		CHECK_FOR_INTERRUPTS();
 		is_new = nexus_check_unique_indexes(row->target, row->slot, row->executor);
-	} while (is_new && !insert_speculatively(row));
+	} while (is_new && !insert_speculatively(row, NULL, NULL));
+	close_indexes(row);
+	return is_new;
+}
+
+bool
+nexus_row_insert_at_once(NexusRow *row, bool (*is_valid) (void *arg), void *arg)
+{
+	bool		is_new;
+
+	open_indexes(row);
+	check_row(row);
+	is_new = insert_speculatively(row, is_valid, arg);
 	close_indexes(row);
 	return is_new;
 }
@@ -327,24 +344,30 @@ init_key(ScanKey key, Relation relation, AttrNumber column, Datum value)
 						   attribute->atttypid == TEXTOID ? F_TEXTEQ : F_UUID_EQ, value);
 }
 
+static Relation
+open_index(const char *name)
+{
+	Oid			index = nexus_relation_oid(name);
+
+	if (!OidIsValid(index))
+		elog(ERROR, "index \"%s.%s\" does not exist", SCHEMA_NAME, name);
+	return index_open(index, AccessShareLock);
+}
+
 HeapTuple
 nexus_relation_read_at(Relation relation, const char *index, Datum key, const char *key2, Snapshot snapshot)
 {
-	Oid			index_oid = nexus_relation_oid(index);
+	Relation	index_relation = open_index(index);
 	ScanKeyData keys[READ_KEYS_MAX];
-	Relation	index_relation;
 	SysScanDesc scan;
 	HeapTuple	tuple;
 	int			count = key2 != NULL ? 2 : 1;
 
-	if (!OidIsValid(index_oid))
-		elog(ERROR, "index \"%s.%s\" does not exist", SCHEMA_NAME, index);
-	index_relation = index_open(index_oid, AccessShareLock);
 	init_key(&keys[0], relation, index_relation->rd_index->indkey.values[0], key);
 	if (key2 != NULL)
 		init_key(&keys[1], relation, index_relation->rd_index->indkey.values[1], CStringGetTextDatum(key2));
 
-	scan = systable_beginscan(relation, index_oid, true, snapshot, count, keys);
+	scan = systable_beginscan(relation, RelationGetRelid(index_relation), true, snapshot, count, keys);
 	tuple = systable_getnext(scan);
 	if (HeapTupleIsValid(tuple))
 		tuple = heap_copytuple(tuple);
@@ -357,6 +380,33 @@ HeapTuple
 nexus_relation_read(Relation relation, const char *index, Datum key, const char *key2)
 {
 	return nexus_relation_read_at(relation, index, key, key2, SnapshotSelf);
+}
+
+int
+nexus_relation_read_last(Relation relation, const char *index, const Datum *keys, int key_count,
+						 NexusDirtyTuple *found, int limit)
+{
+	Relation	index_relation = open_index(index);
+	ScanKeyData scan_keys[READ_KEYS_MAX];
+	SnapshotData dirty;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+	int			count = 0;
+
+	for (int i = 0; i < key_count; i++)
+		init_key(&scan_keys[i], relation, index_relation->rd_index->indkey.values[i], keys[i]);
+	InitDirtySnapshot(dirty);
+	scan = systable_beginscan_ordered(relation, index_relation, &dirty, key_count, scan_keys);
+	while (count < limit && HeapTupleIsValid(tuple = systable_getnext_ordered(scan, BackwardScanDirection)))
+	{
+		/* the snapshot tells of the tuple it let through last */
+		found[count].writer = TransactionIdIsValid(dirty.xmin) ? dirty.xmin : dirty.xmax;
+		found[count].token = dirty.speculativeToken;
+		found[count++].tuple = heap_copytuple(tuple);
+	}
+	systable_endscan_ordered(scan);
+	index_close(index_relation, AccessShareLock);
+	return count;
 }
 
 Datum

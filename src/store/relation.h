@@ -42,6 +42,13 @@ extern void nexus_row_insert(NexusRow *row);
  * just written it.
  */
 extern bool nexus_row_insert_if_new(NexusRow *row);
+
+/*
+ * Insert speculatively, once, and wait for nobody: false where a unique key is
+ * taken, by an open transaction too.  "is_valid" is asked when everybody can find the row
+ * as one that is being written; where it says no, nothing is left of it.
+ */
+extern bool nexus_row_insert_at_once(NexusRow *row, bool (*is_valid) (void *arg), void *arg);
 extern void nexus_row_destroy(NexusRow *row);
 
 /*
@@ -55,6 +62,23 @@ extern HeapTuple nexus_relation_read(Relation relation, const char *index, Datum
 /* The same by another snapshot, which must be active or registered. */
 extern HeapTuple nexus_relation_read_at(Relation relation, const char *index, Datum key, const char *key2,
 										Snapshot snapshot);
+
+/* A row as a dirty read finds it: committed, ours, or just being written. */
+typedef struct NexusDirtyTuple
+{
+	HeapTuple	tuple;			/* a palloc'd copy, not detoasted */
+	TransactionId writer;		/* somebody else who is inserting or deleting
+								 * it; or invalid */
+	uint32		token;			/* of a speculative insert of the writer; 0 =
+								 * none */
+} NexusDirtyTuple;
+
+/*
+ * Up to "limit" rows whose index begins with these texts, the last one of the
+ * index first; number found.
+ */
+extern int	nexus_relation_read_last(Relation relation, const char *index, const Datum *keys, int key_count,
+									 NexusDirtyTuple *found, int limit);
 
 /*
  * A column by name, detoasted; raises where the table has none of that name.

@@ -84,6 +84,7 @@ on_completion_settled(NexusOutcome *outcome, void *arg)
 			else
 				answer_completion(worker, asker->connection, asker->correlation, 404, false, "operation not found");
 			break;
+		case NEXUS_DISPOSITION_KEY_TAKEN:
 		case NEXUS_DISPOSITION_REJECTED:
 			answer_completion(worker, asker->connection, asker->correlation, 503, false,
 							  "the completion could not be recorded");
@@ -186,9 +187,10 @@ take_completion_frame(NexusWorker *worker, const NexusLocalPeer *peer, const Nex
 /* ---- execute ---- */
 
 static void
-answer_execute(NexusWorker *worker, uint64 connection, uint64 correlation, int sqlerrcode, const char *message)
+answer_execute(NexusWorker *worker, uint64 connection, uint64 correlation, NexusExecuteResult result,
+			   int sqlerrcode, const char *message)
 {
-	NexusExecuteAnswerFrame answer = {.is_committed = sqlerrcode == 0,.message = nexus_text_of(message)};
+	NexusExecuteAnswerFrame answer = {.result = result,.message = nexus_text_of(message)};
 	NexusBuffer bytes;
 
 	strlcpy(answer.sqlstate, unpack_sql_state(sqlerrcode), sizeof(answer.sqlstate));
@@ -199,6 +201,13 @@ answer_execute(NexusWorker *worker, uint64 connection, uint64 correlation, int s
 }
 
 static void
+refuse_execute(NexusWorker *worker, const NexusLocalPeer *peer, const NexusFrame *frame, int sqlerrcode,
+			   const char *message)
+{
+	answer_execute(worker, peer->connection, frame->correlation, NEXUS_EXECUTE_REFUSED, sqlerrcode, message);
+}
+
+static void
 on_execute_settled(NexusOutcome *outcome, void *arg)
 {
 	Asker	   *asker = arg;
@@ -206,11 +215,18 @@ on_execute_settled(NexusOutcome *outcome, void *arg)
 
 	if (outcome->disposition == NEXUS_DISPOSITION_REJECTED)
 	{
-		answer_execute(worker, asker->connection, asker->correlation, outcome->sqlerrcode, outcome->error);
+		answer_execute(worker, asker->connection, asker->correlation, NEXUS_EXECUTE_REFUSED, outcome->sqlerrcode,
+					   outcome->error);
 		return;
 	}
-	answer_execute(worker, asker->connection, asker->correlation, 0, "");
-	/* posted twice: the first post goes its way, or has gone it */
+	answer_execute(worker, asker->connection, asker->correlation,
+				   outcome->disposition == NEXUS_DISPOSITION_KEY_TAKEN ? NEXUS_EXECUTE_KEY_TAKEN
+				   : NEXUS_EXECUTE_COMMITTED, 0, "");
+
+	/*
+	 * posted twice: the first post goes its way, or has gone it; or not at
+	 * all
+	 */
 	if (outcome->disposition != NEXUS_DISPOSITION_APPLIED)
 		return;
 	nexus_deadlines_note(worker->deadlines, asker->due->deadline);
@@ -265,6 +281,9 @@ accept_execute(void *arg)
 	insert->start_to_close_timeout = frame->start_to_close_timeout;
 	insert->cancellation_type = pnstrdup(frame->cancellation_type.data, frame->cancellation_type.len);
 	insert->callback_base = optional(frame->callback_base);
+	insert->operation_key = optional(frame->operation_key);
+	insert->key_generation = frame->key_generation;
+	insert->key_predecessor = frame->key_predecessor;
 	insert->summary = optional(frame->summary);
 	if (frame->headers_json.len > 0)
 		insert->headers = DirectFunctionCall1(jsonb_in, CStringGetDatum(optional(frame->headers_json)));
@@ -298,13 +317,12 @@ take_execute_frame(NexusWorker *worker, const NexusLocalPeer *peer, const NexusF
 	NexusSqlError error;
 
 	if (!nexus_frame_decode_execute(frame->body, &execute))
-		answer_execute(worker, peer->connection, frame->correlation, ERRCODE_PROTOCOL_VIOLATION,
-					   "malformed execute frame");
+		refuse_execute(worker, peer, frame, ERRCODE_PROTOCOL_VIOLATION, "malformed execute frame");
 	else if (!identify(worker, peer, &execute.operation_id, &read.owner))
-		answer_execute(worker, peer->connection, frame->correlation, ERRCODE_INSUFFICIENT_PRIVILEGE,
+		refuse_execute(worker, peer, frame, ERRCODE_INSUFFICIENT_PRIVILEGE,
 					   "execute() is for sessions of this database");
 	else if (nexus_group_is_full(worker->group) || !nexus_incarnation_watch_ensure(worker))
-		answer_execute(worker, peer->connection, frame->correlation, ERRCODE_CANNOT_CONNECT_NOW,
+		refuse_execute(worker, peer, frame, ERRCODE_CANNOT_CONNECT_NOW,
 					   "the database does not take operations at the moment");
 	else
 	{
@@ -313,7 +331,7 @@ take_execute_frame(NexusWorker *worker, const NexusLocalPeer *peer, const NexusF
 		if (GetDatabaseEncoding() == PG_UTF8)
 			accept_execute(&read);
 		else if (!nexus_transaction_run("accept an operation", accept_execute, &read, &error))
-			answer_execute(worker, peer->connection, frame->correlation, error.sqlerrcode, error.message);
+			refuse_execute(worker, peer, frame, error.sqlerrcode, error.message);
 	}
 }
 

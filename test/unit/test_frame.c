@@ -157,7 +157,7 @@ test_answers(void)
 	NexusBuffer out;
 	uint32_t	version = 0;
 	NexusCompletionAnswerFrame answer = {400, true, {"why", 3}};
-	NexusExecuteAnswerFrame refused = {false, "42704", {"no such server", 14}};
+	NexusExecuteAnswerFrame refused = {NEXUS_EXECUTE_REFUSED, "42704", {"no such server", 14}};
 
 	nexus_buffer_init(&out, MAX_FRAME);
 	nexus_frame_encode_hello(&out);
@@ -175,10 +175,18 @@ test_answers(void)
 	nexus_frame_encode_execute_answer(&out, 1, &refused);
 	memset(&refused, 0, sizeof(refused));
 	ok(nexus_frame_decode_execute_answer(only_frame(&out).body, &refused), "execute answer");
-	ok(!refused.is_committed, "refused");
+	is_int(refused.result, NEXUS_EXECUTE_REFUSED, "refused");
 	is_text(nexus_text_of(refused.sqlstate), "42704", "SQLSTATE");
 	is_text(refused.message, "no such server", "message");
 	ok(!nexus_frame_decode_execute_answer(nexus_text_make("\1" "4270", 5), &refused), "execute answer cut off");
+	ok(!nexus_frame_decode_execute_answer(nexus_text_make("\3" "00000\0\0\0", 10), &refused), "a result of 3");
+	nexus_buffer_reset(&out);
+	refused.result = NEXUS_EXECUTE_KEY_TAKEN;
+	nexus_frame_encode_execute_answer(&out, 1, &refused);
+	memset(&refused, 0, sizeof(refused));
+	ok(nexus_frame_decode_execute_answer(only_frame(&out).body, &refused), "execute answer that names no error");
+	is_int(refused.result, NEXUS_EXECUTE_KEY_TAKEN, "key taken");
+	is_text(nexus_text_of(refused.sqlstate), "00000", "no SQLSTATE");
 	nexus_buffer_free(&out);
 }
 
@@ -192,7 +200,8 @@ test_execute(void)
 		.schedule_to_start_timeout = 1,.start_to_close_timeout = 2,.has_input = true,
 		.input_is_json = true,.endpoint = {"e", 1},.service = {"s", 1},.operation = {"o", 1},
 		.cancellation_type = {"abandon", 7},.headers_json = {"{}", 2},.summary = {"", 0},
-	.input_content_type = {"", 0},.callback_base = {"http://h", 8},.input = {"[1]", 3}};
+		.input_content_type = {"", 0},.callback_base = {"http://h", 8},
+	.operation_key = {"order 7", 7},.key_generation = INT32_MAX,.key_predecessor = uuid_of(7),.input = {"[1]", 3}};
 	NexusExecuteFrame back;
 	int			accepted = 0;
 
@@ -206,6 +215,9 @@ test_execute(void)
 	ok(back.has_input && back.input_is_json, "booleans");
 	is_text(back.cancellation_type, "abandon", "cancellation type");
 	is_text(back.summary, "", "no summary");
+	is_text(back.operation_key, "order 7", "operation key");
+	is_int(back.key_generation, INT32_MAX, "the last generation");
+	ok(memcmp(&back.key_predecessor, &execute.key_predecessor, sizeof(NexusUuid)) == 0, "whom it follows");
 	is_text(back.input, "[1]", "input");
 	for (size_t len = 0; len < frame.body.len; len++)
 	{
