@@ -77,12 +77,12 @@ raise_null(const char *argument)
 }
 
 static void
-raise_not_supported(const char *argument, const char *supported)
+raise_not_supported(const char *argument)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 			 errmsg("argument \"%s\" is not supported yet", argument),
-			 supported != NULL ? errhint("Leave it out, or pass \"%s\".", supported) : errhint("Leave it out.")));
+			 errhint("Leave it out.")));
 }
 
 static void
@@ -232,7 +232,7 @@ read_options(FunctionCallInfo fcinfo, int shift, NexusNewOperation *operation, N
 	operation->summary = read_summary(fcinfo, ARG_SUMMARY + shift);
 	read_key(fcinfo, shift, operation, policy);
 	if (!PG_ARGISNULL(ARG_ON_COMPLETION + shift))
-		raise_not_supported("on_completion", NULL);
+		raise_not_supported("on_completion");
 }
 
 static char *

@@ -97,6 +97,7 @@ take_request(const NexusResultRow *row, void *arg)
 	ArrivalRead *read = arg;
 	NexusTakenRequest request;
 	char	   *state;
+	char	   *cancellation;
 
 	nexus_result_uuid(row, 1, &request.operation_id);
 	note_commit(read, nexus_result_xid(row, 2));
@@ -109,7 +110,9 @@ take_request(const NexusResultRow *row, void *arg)
 	if (request.is_found)
 		request.state = nexus_state_of_name(state);
 	request.attempt = (int32) nexus_result_int(row, 8, 0);
-	request.is_cancel_requested = nexus_result_text(row, 9) != NULL;
+	cancellation = nexus_result_text(row, 9);
+	request.is_cancel_requested = cancellation != NULL;
+	request.is_cancel_backing_off = cancellation != NULL && strcmp(cancellation, "backing_off") == 0;
 	request.endpoint = nexus_result_text(row, 10);
 	request.cancellation_type = nexus_cancellation_type_of_name(nexus_result_text(row, 12));
 
@@ -127,6 +130,7 @@ take_request(const NexusResultRow *row, void *arg)
 	"o.state, o.attempt, o.cancellation_state, o.endpoint, o.xid, o.cancellation_type " \
 	"FROM nexus.request r LEFT JOIN nexus.operation o ON o.id OPERATOR(pg_catalog.=) r.operation_id "
 #define OF_US(t) t ".incarnation OPERATOR(pg_catalog.=) $1 "
+#define IS_ASKED "AND r.kind OPERATOR(pg_catalog.<>) 'retry_as_new' "
 #define SINCE(t) "AND " t ".xid OPERATOR(pg_catalog.>=) $2 AND " t ".xid OPERATOR(pg_catalog.<) $3 "
 #define THEN_RUNNING(t) "AND " t ".xid OPERATOR(pg_catalog.=) ANY ($4) "
 #define IS_SCHEDULED "AND o.state OPERATOR(pg_catalog.=) 'scheduled' "
@@ -141,7 +145,7 @@ read_first(const NexusUuid *incarnation, ArrivalRead *read)
 
 	nexus_transaction_plan(&operations, ARRIVAL_COLUMNS "WHERE " OF_US("o") IS_SCHEDULED "AND o.xid IS NULL",
 						   1, types);
-	nexus_transaction_plan(&requests, REQUEST_COLUMNS "WHERE " OF_US("r") "ORDER BY r.xid, r.id", 1, types);
+	nexus_transaction_plan(&requests, REQUEST_COLUMNS "WHERE " OF_US("r") IS_ASKED "ORDER BY r.xid, r.id", 1, types);
 	nexus_result_each(operations, values, take_operation, read);
 	nexus_result_each(requests, values, take_request, read);
 }
@@ -160,8 +164,8 @@ read_since(const NexusUuid *incarnation, uint64 xmax, ArrivalRead *read)
 						   "UNION ALL " ARRIVAL_COLUMNS "WHERE " OF_US("o") THEN_RUNNING("o") IS_SCHEDULED,
 						   4, types);
 	nexus_transaction_plan(&requests,
-						   REQUEST_COLUMNS "WHERE " OF_US("r") SINCE("r")
-						   "UNION ALL " REQUEST_COLUMNS "WHERE " OF_US("r") THEN_RUNNING("r"),
+						   REQUEST_COLUMNS "WHERE " OF_US("r") SINCE("r") IS_ASKED
+						   "UNION ALL " REQUEST_COLUMNS "WHERE " OF_US("r") THEN_RUNNING("r") IS_ASKED,
 						   4, types);
 
 	for (int i = 0; i < last_read.nxip; i++)

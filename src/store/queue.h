@@ -44,6 +44,7 @@ typedef struct NexusTakenRequest
 	int32		attempt;
 	bool		may_have_been_sent; /* by an earlier worker, unrecorded */
 	bool		is_cancel_requested;	/* before this one */
+	bool		is_cancel_backing_off;
 	NexusCancellationType cancellation_type;
 	const char *endpoint;
 } NexusTakenRequest;

@@ -8,6 +8,7 @@
 
 #include "store/encoding.h"
 #include "utils/memutils.h"
+#include "utils/timestamp.h"
 #include "worker/cancellation.h"
 #include "worker/dispatcher.h"
 #include "worker/outcomes.h"
@@ -105,6 +106,33 @@ take_terminate(NexusWorker *worker, const NexusTakenRequest *request)
 }
 
 static void
+on_due_settled(NexusOutcome *outcome, void *arg)
+{
+	NexusWorker *worker = arg;
+
+	if (outcome->disposition != NEXUS_DISPOSITION_APPLIED)
+		return;
+	if (outcome->is_cancel_due)
+		nexus_cancellation_schedule(worker, &outcome->id, outcome->endpoint, 0);
+	else
+		nexus_endpoint_queue_note_retry(nexus_dispatcher_queue(worker->dispatcher, outcome->endpoint),
+										outcome->next_attempt_schedule_time);
+}
+
+static void
+take_retry(NexusWorker *worker, const NexusTakenRequest *request)
+{
+	NexusOutcome *outcome;
+
+	if (request->state != NEXUS_STATE_BACKING_OFF && !request->is_cancel_backing_off)
+		return;
+	outcome = nexus_group_add(worker->group, NEXUS_OUTCOME_DUE, &request->operation_id, request->endpoint);
+	outcome->next_attempt_schedule_time = GetCurrentTimestamp();
+	outcome->on_settled = on_due_settled;
+	outcome->arg = worker;
+}
+
+static void
 take(NexusWorker *worker, const NexusTakenRequest *request)
 {
 	switch (request->kind)
@@ -116,6 +144,9 @@ take(NexusWorker *worker, const NexusTakenRequest *request)
 			take_terminate(worker, request);
 			break;
 		case NEXUS_REQUEST_RETRY:
+			take_retry(worker, request);
+			break;
+		case NEXUS_REQUEST_RETRY_AS_NEW:
 		case NEXUS_REQUEST_PAUSE:
 		case NEXUS_REQUEST_RESUME:
 			break;
