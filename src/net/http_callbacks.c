@@ -92,7 +92,7 @@ on_open_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
 	fd = socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
 	if (fd < 0)
 		return CURL_SOCKET_BAD;
-	if (!nexus_socket_table_opened(&client->sockets, fd))
+	if (!nexus_socket_table_opened(&client->sockets, fd, call))
 	{
 		close(fd);
 		return CURL_SOCKET_BAD;
@@ -119,6 +119,8 @@ on_connected(void *arg, char *remote, char *local, int remote_port, int local_po
 
 	call->is_connected = true;
 	nexus_http_callbacks_settle_host(call, true);
+	if (call->has_socket)
+		nexus_socket_table_settle(&call->client->sockets, call, local_port);
 	if (call->client->has_link_local && !call->allow_link_local &&
 		nexus_link_local_is_text(remote))
 	{

@@ -206,6 +206,7 @@ nexus_http_client_abort(NexusHttpClient *client, NexusHttpCall *call)
 			(void) curl_multi_remove_handle(client->multi, call->easy);
 			restore_signals(&saved);
 			nexus_http_callbacks_settle_host(call, false);
+			nexus_socket_table_settle(&client->sockets, call, 0);
 			break;
 		case NEXUS_CALL_PENDING:
 		case NEXUS_CALL_WAITING:
@@ -219,6 +220,8 @@ static void
 finish(NexusHttpCall *call, CURLcode code, int64 now_us)
 {
 	nexus_http_callbacks_settle_host(call, false);
+	if (call->has_socket)
+		nexus_socket_table_settle(&call->client->sockets, call, 0);
 	call->code = code;
 	call->elapsed_us = now_us - call->started_us;
 	move(call, &call->client->done, NEXUS_CALL_DONE);

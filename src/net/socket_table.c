@@ -4,6 +4,7 @@
  */
 #include "postgres.h"
 
+#include <netinet/in.h>
 #include <sys/socket.h>
 
 #include "net/socket_table.h"
@@ -17,7 +18,9 @@ typedef struct NexusSocketEntry
 	uint8		wanted;			/* by the library */
 	uint8		watched;		/* by the loop */
 	uint8		ready;
-	bool		is_connection;	/* reported as opened */
+	bool		is_open;		/* reported as opened */
+	bool		is_connection;	/* settled as that of a request */
+	const void *request;		/* that it was opened for, until settled */
 	bool		is_spent;		/* idle and not to be used again */
 	bool		is_changed;		/* in "changed" */
 	bool		is_listed;		/* in "ready" */
@@ -41,6 +44,7 @@ nexus_socket_table_free(NexusSocketTable *table)
 	for (; table->reserved_count > 0; table->reserved_count--)
 		ReleaseExternalFD();
 	free(table->entries);
+	free(table->opening);
 	free(table->changed);
 	free(table->ready);
 	nexus_socket_table_init(table, table->loop);
@@ -67,7 +71,8 @@ get_entry(NexusSocketTable *table, int fd)
 		return &table->entries[fd];
 	while (capacity <= fd)
 		capacity *= 2;
-	if (!grow_array(&table->changed, sizeof(*table->changed), capacity) ||
+	if (!grow_array(&table->opening, sizeof(*table->opening), capacity) ||
+		!grow_array(&table->changed, sizeof(*table->changed), capacity) ||
 		!grow_array(&table->ready, sizeof(*table->ready), capacity) ||
 		!grow_array(&table->entries, sizeof(*table->entries), capacity))
 		return NULL;
@@ -75,19 +80,6 @@ get_entry(NexusSocketTable *table, int fd)
 		   sizeof(*table->entries) * (capacity - table->capacity));
 	table->capacity = capacity;
 	return &table->entries[fd];
-}
-
-bool
-nexus_socket_table_opened(NexusSocketTable *table, int fd)
-{
-	NexusSocketEntry *entry = get_entry(table, fd);
-
-	if (entry == NULL)
-		return false;
-	entry->is_connection = true;
-	entry->is_spent = false;
-	table->open_count++;
-	return true;
 }
 
 static void
@@ -101,12 +93,77 @@ forget(NexusSocketTable *table, int fd)
 	entry->ready = 0;
 }
 
+static void
+mark_closed(NexusSocketTable *table, NexusSocketEntry *entry)
+{
+	table->open_count -= entry->is_open;
+	entry->is_open = false;
+	entry->is_connection = false;
+}
+
+bool
+nexus_socket_table_opened(NexusSocketTable *table, int fd, const void *request)
+{
+	NexusSocketEntry *entry = get_entry(table, fd);
+
+	if (entry == NULL)
+		return false;
+	/* the number may be that of one whose end nobody has told us */
+	mark_closed(table, entry);
+	forget(table, fd);
+	if (entry->request == NULL)
+		table->opening[table->opening_count++] = fd;
+	entry->request = request;
+	entry->is_open = true;
+	entry->is_spent = false;
+	table->open_count++;
+	return true;
+}
+
+static int
+local_port(int fd)
+{
+	struct sockaddr_storage address;
+	socklen_t	len = sizeof(address);
+
+	if (getsockname(fd, (struct sockaddr *) &address, &len) != 0)
+		return -1;
+	if (address.ss_family == AF_INET6)
+		return ntohs(((struct sockaddr_in6 *) &address)->sin6_port);
+	return address.ss_family == AF_INET ? ntohs(((struct sockaddr_in *) &address)->sin_port) : -1;
+}
+
+void
+nexus_socket_table_settle(NexusSocketTable *table, const void *request, int port)
+{
+	int			kept = 0;
+
+	for (int i = 0; i < table->opening_count; i++)
+	{
+		int			fd = table->opening[i];
+		NexusSocketEntry *entry = &table->entries[fd];
+
+		if (entry->request != request)
+		{
+			table->opening[kept++] = fd;
+			continue;
+		}
+		entry->request = NULL;
+		if (!entry->is_open)
+			continue;
+		if (port > 0 && local_port(fd) == port)
+			entry->is_connection = true;
+		else
+			mark_closed(table, entry);
+	}
+	table->opening_count = kept;
+}
+
 void
 nexus_socket_table_closing(NexusSocketTable *table, int fd)
 {
 	forget(table, fd);
-	table->entries[fd].is_connection = false;
-	table->open_count--;
+	mark_closed(table, &table->entries[fd]);
 }
 
 bool

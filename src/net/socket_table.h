@@ -18,10 +18,12 @@
 typedef struct NexusSocketTable
 {
 	NexusIoLoop *loop;
-	int			open_count;		/* connections */
+	int			open_count;		/* sockets reported as opened */
 	int			reserved_count; /* of which fd.c knows */
 	int			capacity;
 	struct NexusSocketEntry *entries;	/* by descriptor */
+	int		   *opening;		/* descriptors that are no connection yet */
+	int			opening_count;
 	int		   *changed;		/* descriptors to tell the loop about */
 	int			changed_count;
 	int		   *ready;			/* descriptors to tell the library about */
@@ -31,16 +33,26 @@ typedef struct NexusSocketTable
 extern void nexus_socket_table_init(NexusSocketTable *table, NexusIoLoop *loop);
 extern void nexus_socket_table_free(NexusSocketTable *table);
 
-/* For callbacks: a connection was opened; false where there is no memory. */
-extern bool nexus_socket_table_opened(NexusSocketTable *table, int fd);
+/*
+ * For callbacks: a socket was opened for this request; false where there is no
+ * memory.
+ */
+extern bool nexus_socket_table_opened(NexusSocketTable *table, int fd, const void *request);
+
+/*
+ * For callbacks: of the sockets opened for this request, the one with this
+ * local port is its connection; with 0, none is.  The others are closed:
+ * libcurl 7.88 does not say so of one that never was a connection.
+ */
+extern void nexus_socket_table_settle(NexusSocketTable *table, const void *request, int port);
 
 /* For callbacks: a connection is about to be closed. */
 extern void nexus_socket_table_closing(NexusSocketTable *table, int fd);
 
 /*
  * For callbacks: what to watch a descriptor for, 0 for nothing; false where
- * there is no memory.  One that was not reported as opened may be closed and
- * its number used again any time after 0.
+ * there is no memory.  One that is no connection may be closed and its number
+ * used again any time after 0.
  */
 extern bool nexus_socket_table_want(NexusSocketTable *table, int fd, int interest);
 
