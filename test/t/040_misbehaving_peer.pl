@@ -5,6 +5,7 @@ use warnings;
 
 use Compress::Zlib qw(memGzip);
 use FindBin;
+use IO::Socket::INET;
 use JSON::PP ();
 use lib "$FindBin::RealBin/lib";
 use MIME::Base64 qw(decode_base64);
@@ -160,6 +161,8 @@ my @contents = (
 	backs_off('gzip nobody asked for, 201', says(answer(201, [ $JSON, 'Content-Encoding: gzip' ], $gzip)), 201, qr/not a JSON object/),
 	becomes('a transfer coding nobody asked for',
 		says(head(200, $JSON, 'Transfer-Encoding: gzip, chunked'), chunk($gzip) . "0\r\n\r\n"), 'succeeded', '7'),
+	backs_off('a transfer coding of no name', says(head(200, $JSON, 'Transfer-Encoding: xyz, chunked'), chunk('7') . "0\r\n\r\n"), 200, qr/encoding/i),
+	backs_off('a hundred transfer codings', says(head(200, $JSON, 'Transfer-Encoding: ' . 'gzip, ' x 100 . 'chunked'), chunk($gzip) . "0\r\n\r\n"), 200, qr/encoding/i),
 	ends('a transfer coding that hides much', says(head(200, 'Transfer-Encoding: gzip, chunked'), chunk($bomb) . "0\r\n\r\n"), 200, qr/larger/),
 	becomes('a content coding that hides much', says(answer(200, [ $JSON, 'Content-Encoding: gzip' ], $bomb)), 'succeeded', $bomb),
 );
@@ -289,6 +292,24 @@ for my $n (0 .. $#cancels)
 	is(state_of($node, $canceled[$n]), 'started', 'and the operation goes on');
 }
 is($elsewhere->stats->{requests}, 0, 'nothing was sent where the redirect points');
+
+# --- no answer at all, at other stages
+
+my $full = IO::Socket::INET->new(Listen => 1, LocalAddr => '127.0.0.1') or die "listen: $!";
+my @crowd = map { IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $full->sockport, Blocking => 0) } 1 .. 4;
+for my $case (
+	[ 'who does not accept', 'http://127.0.0.1:' . $full->sockport, qr/^request timed out while connecting$/ ],
+	[ 'who waits within the handshake of TLS', 'https://127.0.0.1:' . $broken->port, qr/^request timed out while connecting$/ ])
+{
+	my ($name, $url, $says) = @$case;
+	create_endpoint($node, 'silent', $url, request_timeout => "${TIMEOUT_MS}ms", retry_initial_interval => '1h', retry_max_interval => '1h');
+	my $id = schedule($node, 'silent', 'o');
+	is(wait_state($node, $id, 'backing_off|failed'), 'backing_off', "$name: tried again");
+	like((attempts_of($node, $id))[0]{failure}{message}, $says, 'and says so');
+	value($node, "SELECT nexus.terminate('$id')");
+	wait_closed($node, $id);
+	value($node, 'DROP SERVER silent');
+}
 
 # --- after all that
 

@@ -87,18 +87,18 @@ my @bodies = (
 my @heads = ([ $json, { repeat => "A:\n" } ], [ { repeat => "HTTP/1.1 100 Continue\r\n\r\n" } ], [ "${json}A: ", $endless ]);
 
 # At most 4 failures in a row that are tried again, for each endpoint.
-value($node, join '', map { "CREATE SERVER many$_ FOREIGN DATA WRAPPER nexus OPTIONS (url '" . $broken->url
-	. "', request_timeout '20s', retry_initial_interval '1h', retry_max_interval '1h');" } 0 .. $MANY / 4 - 1);
+value($node, join '', map { "CREATE SERVER $_ FOREIGN DATA WRAPPER nexus OPTIONS (url '" . $broken->url
+	. "', request_timeout '20s', retry_initial_interval '1h', retry_max_interval '1h');" } map { my $n = $_; map { "many${_}_$n" } qw(bodies_1 bodies_2 heads_1 heads_2) } 0 .. $MANY / 4 - 1);
 value($node, 'CHECKPOINT');
 my $base = memory_of('worker', 'VmRSS');
 
 sub flood
 {
-	my ($what, $kinds) = @_;
+	my ($what, $kinds, $state) = @_;
 	my $sql = '';
 	for my $n (0 .. $#$kinds)
 	{
-		$sql .= "SELECT nexus.schedule('many' || (n / 4), 'any', 'o', headers => " . script(send => $kinds->[$n]) . ", summary => '$what') "
+		$sql .= "SELECT nexus.schedule('many${what}_' || (n / 4), 'any', 'o', headers => " . script(send => $kinds->[$n]) . ", summary => '$what') "
 			. "FROM generate_series(0, $MANY - 1) n WHERE n % 3 = $n;\n";
 	}
 	my $begin = time();
@@ -110,7 +110,7 @@ sub flood
 	diag(sprintf '%s: %.1f s, RSS %d MB, at most %d MB, before %d MB', $what, time() - $begin,
 		map { $_ / $MB } memory_of('worker', 'VmRSS'), memory_of('worker', 'VmHWM'), $base);
 	is(value($node, "SELECT string_agg(DISTINCT state, ' ') FROM nexus.operations WHERE summary = '$what'"),
-		$what eq 'bodies' ? 'failed' : 'backing_off', "$what: in the same state");
+		$state, "$what: in the same state");
 	value($node, "SELECT count(nexus.terminate(id)) FROM nexus.operations WHERE summary = '$what' AND close_time IS NULL");
 	ok($node->poll_query_until('postgres', "SELECT count(*) FROM nexus.operations WHERE summary = '$what' AND close_time IS NULL", '0'),
 		"$what: all closed");
@@ -122,8 +122,8 @@ my $most = $base + $SHARED_BUFFERS + $MAX_IN_FLIGHT * ($MAX_PAYLOAD + 64 * 1024)
 my $after = 0;
 for my $round (1 .. 2)
 {
-	flood('bodies', \@bodies);
-	flood('heads', \@heads);
+	flood("bodies_$round", \@bodies, 'failed');
+	flood("heads_$round", \@heads, 'backing_off');
 	cmp_ok(memory_of('worker', 'VmHWM'), '<', $most, "round $round: the worker's memory is bounded by requests in flight times payload size");
 	cmp_ok(memory_of('worker', 'RssAnon'), '<', $round == 1 ? 64 * $MB : $after + 16 * $MB, "round $round: and given back");
 	$after = memory_of('worker', 'RssAnon');
