@@ -10,7 +10,6 @@
 
 #include "worker/cancellation.h"
 
-#include "common/pg_prng.h"
 #include "config.h"
 #include "protocol/reply.h"
 #include "utils/hsearch.h"
@@ -230,12 +229,12 @@ static void
 attempt_failed(Cancel *cancel, const NexusHttpResult *result, NexusText failure, bool is_retryable)
 {
 	NexusOutcome *outcome = add_outcome(cancel, is_retryable ? "backing_off" : "failed");
-	int64		delay = nexus_retry_delay_ms(nexus_endpoint_queue_retry(cancel->queue), outcome->cancellation_attempt,
-											 pg_prng_double(&pg_global_prng_state));
 
 	outcome->cancellation_failure = nexus_outcomes_jsonb(cancel->worker, failure);
 	if (is_retryable)
-		outcome->cancellation_next_time = TimestampTzPlusMilliseconds(outcome->cancellation_complete_time, delay);
+		outcome->cancellation_next_time =
+			nexus_endpoint_queue_next_attempt(cancel->queue, outcome->cancellation_attempt, result->headers,
+											  outcome->cancellation_complete_time);
 	outcome->failed_attempt.kind = "cancel";
 	outcome->failed_attempt.attempt = outcome->cancellation_attempt;
 	outcome->failed_attempt.started_time = cancel->sent_time;

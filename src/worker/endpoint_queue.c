@@ -7,11 +7,13 @@
 #include "worker/endpoint_queue.h"
 
 #include "access/xact.h"
+#include "common/pg_prng.h"
 #include "config.h"
 #include "postmaster/bgworker.h"
 #include "protocol/url.h"
 #include "shared/stats.h"
 #include "shared/worker_registry.h"
+#include "store/unix_time.h"
 #include "utils/memutils.h"
 
 NexusEndpointQueue *
@@ -282,13 +284,25 @@ nexus_endpoint_queue_note_abandoned(NexusEndpointQueue *queue, NexusBreakerTicke
 	nexus_breaker_abandon(&queue->breaker, ticket);
 }
 
-const NexusRetryPolicy *
-nexus_endpoint_queue_retry(const NexusEndpointQueue *queue)
+/* The defaults where the server is gone, whose operations may still be in flight. */
+static const NexusRetryPolicy *
+retry_policy(const NexusEndpointQueue *queue)
 {
 	static const NexusRetryPolicy defaults = {NEXUS_DEFAULT_RETRY_INITIAL_INTERVAL_MS,
 	NEXUS_DEFAULT_RETRY_MAX_INTERVAL_MS, NEXUS_DEFAULT_RETRY_BACKOFF_COEFFICIENT};
 
 	return queue->config == NULL ? &defaults : &queue->config->retry;
+}
+
+TimestampTz
+nexus_endpoint_queue_next_attempt(const NexusEndpointQueue *queue, int32 attempt, const NexusHeaders *headers,
+								  TimestampTz now)
+{
+	const NexusRetryPolicy *policy = retry_policy(queue);
+	int64		delay = nexus_retry_delay_ms(policy, attempt, pg_prng_double(&pg_global_prng_state));
+	int64		asked = headers == NULL ? 0 : nexus_retry_after_ms(headers, nexus_unix_us_of_timestamp(now));
+
+	return TimestampTzPlusMilliseconds(now, Max(delay, Min(asked, policy->max_interval_ms)));
 }
 
 void

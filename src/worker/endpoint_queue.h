@@ -133,8 +133,13 @@ extern void nexus_endpoint_queue_note_result(NexusEndpointQueue *queue, NexusBre
 /* It was given up for a reason of ours. */
 extern void nexus_endpoint_queue_note_abandoned(NexusEndpointQueue *queue, NexusBreakerTicket ticket);
 
-/* How to try again; the defaults where the server is gone, whose operations may still be in flight. */
-extern const NexusRetryPolicy *nexus_endpoint_queue_retry(const NexusEndpointQueue *queue);
+/*
+ * When to try again after attempt number "attempt" failed just now: by the
+ * endpoint's backoff, and not before the reply (headers NULL: none) allows it,
+ * but no later than retry_max_interval from now.
+ */
+extern TimestampTz nexus_endpoint_queue_next_attempt(const NexusEndpointQueue *queue, int32 attempt,
+													 const NexusHeaders *headers, TimestampTz now);
 
 /* Count requests in flight, here and in the live figures. */
 extern void nexus_endpoint_queue_add_in_flight(NexusEndpointQueue *queue, int change);

@@ -13,6 +13,7 @@
 #include "shared/worker_registry.h"
 #include "store/due.h"
 #include "store/transaction.h"
+#include "store/unix_time.h"
 #include "utils/builtins.h"
 #include "utils/jsonb.h"
 #include "utils/memutils.h"
@@ -26,7 +27,6 @@
 #define FRAME_HEADERS_MAX (64 * 1024)	/* of a callback request: the listener
 										 * allows less */
 #define ANSWER_MAX (16 * 1024)
-#define UNIX_MS_OF_POSTGRES_EPOCH ((POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * INT64CONST(86400000))
 
 /* Whom to answer once an outcome has settled; in the group's memory. */
 typedef struct Asker
@@ -93,12 +93,6 @@ on_completion_settled(NexusOutcome *outcome, void *arg)
 	nexus_dispatcher_settled(worker->dispatcher, &outcome->id);
 }
 
-static TimestampTz
-timestamp_of_unix(int64 unix_us)
-{
-	return unix_us - UNIX_MS_OF_POSTGRES_EPOCH * 1000;
-}
-
 static NexusState
 state_of_completion(NexusCompletionState state)
 {
@@ -123,10 +117,10 @@ add_completion(NexusWorker *worker, const NexusUuid *id, const NexusCompletion *
 	/* it may have come before the reply to the start, and then tells of it */
 	outcome->operation_token = completion->token.len > 0 ? nexus_outcomes_token(worker, completion->token) : NULL;
 	outcome->started_time = completion->has_start_time
-		? timestamp_of_unix(completion->start_time) : GetCurrentTimestamp();
+		? nexus_timestamp_of_unix_us(completion->start_time) : GetCurrentTimestamp();
 	outcome->links = nexus_outcomes_jsonb(worker, nexus_buffer_view(&completion->links));
 	if (completion->has_close_time)
-		outcome->handler_close_time = timestamp_of_unix(completion->close_time);
+		outcome->handler_close_time = nexus_timestamp_of_unix_us(completion->close_time);
 	if (completion->state == NEXUS_COMPLETION_SUCCEEDED)
 		nexus_outcomes_set_payload(worker, outcome, &completion->payload);
 	outcome->on_settled = on_completion_settled;

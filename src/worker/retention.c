@@ -14,6 +14,7 @@
 #include "store/endpoint.h"
 #include "store/retention.h"
 #include "store/transaction.h"
+#include "store/unix_time.h"
 #include "utils/hsearch.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
@@ -27,7 +28,6 @@
 #define MAX_WAIT INT64CONST(3600000000) /* 1 hour */
 #define ERROR_WAIT INT64CONST(60000000) /* 1 minute */
 #define LOCKED_MIN_WAIT INT64CONST(1000000) /* then twice as long each time */
-#define UNIX_MS_OF_POSTGRES_EPOCH ((POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * INT64CONST(86400000))
 
 typedef struct RetentionClass
 {
@@ -350,7 +350,7 @@ bool
 nexus_retention_may_have_deleted(const NexusRetention *retention, const NexusUuid *id)
 {
 	int64		id_ms = nexus_uuid_v7_unix_ms(id);
-	TimestampTz id_time = (id_ms - UNIX_MS_OF_POSTGRES_EPOCH) * 1000;
+	TimestampTz id_time = nexus_timestamp_of_unix_us(id_ms * 1000);
 	int64		shortest = setting_us();
 
 	for (int i = 0; i < retention->count; i++)

@@ -4,7 +4,6 @@
  */
 #include "postgres.h"
 
-#include "common/pg_prng.h"
 #include "config.h"
 #include "protocol/url.h"
 #include "shared/stats.h"
@@ -195,9 +194,7 @@ attempt_failed(NexusDispatcher *dispatcher, NexusCall *call, const NexusHttpResu
 	outcome->deadline = call->due->deadline;
 	if (is_retryable)
 		outcome->next_attempt_schedule_time =
-			TimestampTzPlusMilliseconds(now, nexus_retry_delay_ms(nexus_endpoint_queue_retry(call->queue),
-																  outcome->attempt,
-																  pg_prng_double(&pg_global_prng_state)));
+			nexus_endpoint_queue_next_attempt(call->queue, outcome->attempt, result->headers, now);
 	outcome->failed_attempt.kind = "start";
 	outcome->failed_attempt.attempt = outcome->attempt;
 	outcome->failed_attempt.started_time = call->sent_time;

@@ -54,6 +54,23 @@ for my $case ([ 'grows', '1000s', 80, 100 ], [ 'capped', '50s', 40, 50 ])
 	cmp_ok($most, '<', $to, "$name: and less than $to s");
 }
 
+# --- what the handler asks for
+
+create_endpoint($node, 'polite', $handler, breaker_failures => 0, retry_initial_interval => '10ms', retry_max_interval => '100s');
+for my $case ([ 503, '30', 29, 31 ], [ 429, '7', 6, 8 ], [ 503, 'soon', 0, 1 ], [ 503, '0', 0, 1 ], [ 503, '86400', 99, 101 ],
+	[ 502, 'Fri, 01 Jan 2100 00:00:00 GMT', 99, 101 ], [ 503, 'Sat, 01 Jan 2000 00:00:00 GMT', 0, 1 ])
+{
+	my ($status, $value, $from, $to) = @$case;
+	my $id = schedule($node, 'polite', 'reply', { status => $status, headers => { 'Retry-After' => $value } });
+	wait_state($node, $id, 'backing_off');
+	is(value($node, "SELECT next_attempt_schedule_time - last_attempt_complete_time BETWEEN '$from s' AND '$to s' "
+		. "FROM nexus.pending_operations WHERE id = '$id'"), 't', "Retry-After: $value is heeded as far as it goes");
+	value($node, "SELECT nexus.terminate('$id')");
+	wait_closed($node, $id);
+}
+is(wait_closed($node, schedule($node, 'polite', 'reply', { status => 400, headers => { 'Retry-After' => '1' } })), 'failed',
+	'it makes no error retryable');
+
 # --- the attempts themselves
 
 create_endpoint($node, 'quick', $handler, breaker_failures => 0, retry_initial_interval => '100ms', retry_max_interval => '1s', request_timeout => '7s');
