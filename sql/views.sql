@@ -137,6 +137,8 @@ SELECT DISTINCT o.cancellation_state, p.state, p.cancellation_state, p.blocked_r
   JOIN nexus.pending_operations p USING (id) WHERE id IN (SELECT id FROM canceling) ORDER BY 1, 2, 3, 4;
 SELECT DISTINCT o.cancellation_state, h.event_type FROM nexus.operation_history h JOIN nexus.operations o ON o.id = h.operation_id
   WHERE o.id IN (SELECT id FROM canceling) AND event_type LIKE '%Cancel%' ORDER BY 1, 2;
+-- a sleeper reads it without a snapshot, which what is out of line needs
+SELECT attname FROM pg_attribute WHERE attrelid = 'nexus.operation'::regclass AND atttypid = 'text'::regtype AND attstorage = 'p';
 -- and where it is closed, the outcome counts for all
 UPDATE nexus.operation SET state = 'succeeded', close_time = '2026-01-01 00:00:05Z' WHERE id IN (SELECT id FROM canceling);
 SELECT DISTINCT pg_temp.outcome(format('SELECT nexus.await(%L)', id)) FROM canceling;

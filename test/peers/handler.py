@@ -29,8 +29,9 @@ must be something else, the header X-Script carries that object.
     bad-started      201 with {"body"} as it is
     redirect         {"status", "location"}
 
-Every one of them takes "delay" (ms before the answer) and "links" (a list of
-{"url", "type"}); "cancel" says what becomes of a later cancel request:
+Every one of them takes "delay" (ms before the answer), "gate" (a name: no answer
+before that is opened) and "links" (a list of {"url", "type"}); "cancel" says what
+becomes of a later cancel request:
 {"status": 202, "type", "retryable", "times": how often, "complete": state to
 complete with, "after": ms, "early": complete before the 202, "hang": true}.  Service "any" echoes whatever the operation is.
 
@@ -40,6 +41,7 @@ complete with, "after": ms, "early": complete before the 202, "hang": true}.  Se
     GET  /request_ids                                       how many starts there were of each request id
     POST /release?count=N        completes operations that were to wait for ever (0: all)
     POST /complete?request_id=ID input as for async: completes this one again
+    POST /open?gate=NAME         lets answers go that wait for this gate, and those to come
     POST /forget                 empties the record
 """
 import argparse
@@ -351,6 +353,7 @@ class Handler:
     def __init__(self):
         self.record = Record()
         self.sender = CallbackSender(self.record)
+        self.gates = {}
         self.tasks = set()
 
     def background(self, coroutine):
@@ -379,6 +382,8 @@ class Handler:
         play = getattr(self, "play_" + name.replace("-", "_"), None)
         if play is None:
             self.refuse(connection, {"message": "no such operation"}, 404)
+        elif script.get("gate"):
+            connection.later(self.wait_for_gate(script["gate"], play, connection, request, script))
         elif script.get("delay"):
             connection.later(self.delay(seconds(script["delay"]), play, connection, request, script))
         else:
@@ -387,6 +392,13 @@ class Handler:
     async def delay(self, wait, play, *arguments):
         await asyncio.sleep(wait)
         play(*arguments)
+
+    async def wait_for_gate(self, gate, play, *arguments):
+        await self.gate(gate).wait()
+        play(*arguments)
+
+    def gate(self, name):
+        return self.gates.setdefault(name, asyncio.Event())
 
     def refuse(self, connection, script, status):
         headers = link_headers(script)
@@ -572,6 +584,10 @@ class Handler:
         script = dict(operation.script, **request.script())
         self.background(self.complete(operation, script, script.get("after") or 0))
         return {"completed": 1}
+
+    def control_open(self, request):
+        self.gate(request.query.get("gate")).set()
+        return {}
 
     def control_forget(self, request):
         self.record.forget()

@@ -66,7 +66,15 @@ sub wait_cancel_request
 	return poll('the cancel request', sub { cancels_of($id) });
 }
 
-sub cancel_attempts { my ($id) = @_; return join ' ', map { "$_->{kind}:$_->{attempt}:" . ($_->{http_status} // '-') } attempts_of($node, $id); }
+# Its state, events and failed attempts.
+sub told
+{
+	my ($id) = @_;
+	return value($node, "SELECT concat_ws(' / ', state, (SELECT string_agg(replace(event_type, 'NexusOperation', ''), ' ' ORDER BY event_id) "
+		. "FROM nexus.operation_history WHERE operation_id = id), (SELECT COALESCE(string_agg(concat_ws(':', kind, attempt, "
+		. "COALESCE(http_status::text, '-')), ' ' ORDER BY attempt), '') FROM nexus.failed_attempts WHERE operation_id = id)) "
+		. "FROM nexus.operations WHERE id = '$id'");
+}
 
 # What a session that has awaited it saw: a SQLSTATE or the result.
 sub seen
@@ -101,9 +109,8 @@ sub cell
 	is(seen($said), $sees, "$name: the waiter wakes up") if $sees;
 	ok(wait_cancellation($id, $is_abandoned ? 'abandoned' : $expect{stored}), "$name: stored");
 	is(sees($id), $sees || 'NX005', "$name: who comes later sees the same");
-	is(state_of($node, $id), 'started', "$name: the operation goes on");
-	is(history_of($node, $id), 'Scheduled Started' . ($is_abandoned ? '' : " $expect{events}"), "$name: events");
-	is(cancel_attempts($id), $is_abandoned ? '' : $expect{attempts} || '', "$name: failed attempts");
+	is(told($id), join(' / ', 'started', 'Scheduled Started' . ($is_abandoned ? '' : " $expect{events}"),
+		$is_abandoned ? '' : $expect{attempts} || ''), "$name: the operation goes on; its events and failed attempts");
 	is(scalar(cancels_of($id)), $is_abandoned ? 0 : $expect{sent}, "$name: requests");
 	complete($id);
 	is(wait_closed($node, $id), 'succeeded', "$name: the outcome is stored");
@@ -221,15 +228,15 @@ my %early;
 for my $type (@TYPES)
 {
 	my $is_abandoned = $type eq 'abandon';
-	my $id = early($type, 'async', { delay => 2500 });
+	my $overdue = early($type, 'hang', {}, schedule_to_close_timeout => '5 s');
+	my $id = early($type, 'async', { gate => 'start' });
 	is(row_of($node, 'pending_operations', $id)->{cancellation_state}, $is_abandoned ? 'abandoned' : 'requested', "in flight, $type: shown");
 	is(sees($id), $type =~ /^wait/ ? 'NX005' : 'NX002', "in flight, $type: the waiter");
 	is(scalar(cancels_of($id)), 0, "in flight, $type: nothing is sent");
-	$early{$type} = [ $id, early($type, 'echo', { delay => 1000, n => 1 }),
-		early($type, 'operation-error', { delay => 1000, message => 'no' }),
-		early($type, 'hang', { for => 3000 }, schedule_to_close_timeout => '1500ms'),
-		early($type, 'async', { delay => 1000 }, start_to_close_timeout => '300ms') ];
+	$early{$type} = [ $id, early($type, 'echo', { gate => 'start', n => 1 }), early($type, 'operation-error', { gate => 'start', message => 'no' }),
+		$overdue, early($type, 'async', { gate => 'start' }, start_to_close_timeout => '1 s') ];
 }
+$handler->open_gate('start');
 for my $type (@TYPES)
 {
 	my $is_abandoned = $type eq 'abandon';
@@ -260,34 +267,45 @@ for my $type (@TYPES)
 
 # --- bounded by the operation's time: scenarios 64 and 65
 
-for my $timeout (qw(schedule_to_close start_to_close))
+my @TIMEOUTS = qw(schedule_to_close start_to_close);
+my %bounded = map { $_ => started('wait_cancellation_requested', { hang => JSON::PP::true }, "${_}_timeout" => '3 s') } @TIMEOUTS;
+my %asleep = map { $_ => begin_sql($node, "SELECT nexus.await('$bounded{$_}')") } @TIMEOUTS;
+cancel($_) for values %bounded;
+for my $timeout (@TIMEOUTS)
 {
-	my $id = started('wait_cancellation_requested', { hang => JSON::PP::true }, "${timeout}_timeout" => '900ms');
-	my $session = begin_sql($node, "SELECT nexus.await('$id')");
-	cancel($id);
+	my $id = $bounded{$timeout};
 	wait_cancel_request($id);
 	my ($left) = (cancels_of($id))[0]{headers}{'request-timeout'} =~ /^(\d+)ms$/;
-	cmp_ok($left, '<=', 900, "scenario 64: $timeout bounds the cancel request");
-	is(seen(finish_sql($session)), 'NX003', "$timeout: the time-out is what a waiter sees");
-	is(history_of($node, $id), 'Scheduled Started CancelRequested TimedOut', "$timeout: events");
+	cmp_ok($left, '<=', 3000, "scenario 64: $timeout bounds the cancel request");
+}
+for my $timeout (@TIMEOUTS)
+{
+	is(seen(finish_sql($asleep{$timeout})), 'NX003', "$timeout: the time-out is what a waiter sees");
+	is(history_of($node, $bounded{$timeout}), 'Scheduled Started CancelRequested TimedOut', "$timeout: events");
+}
 
-	# While its row is locked it cannot be closed, and the cancel comes too late.
-	create_endpoint($node, "held_$timeout", $handler);
-	$id = started('wait_cancellation_requested', {}, endpoint => "held_$timeout", "${timeout}_timeout" => '700ms');
-	my $other = started('try_cancel', {}, endpoint => "held_$timeout");
-	value($node, "ALTER SERVER held_$timeout OPTIONS (ADD enabled 'false')");
+# While a row is locked its operation cannot be closed, and the cancel comes too late.
+create_endpoint($node, 'held', $handler);
+%bounded = map { $_ => started('wait_cancellation_requested', {}, endpoint => 'held', "${_}_timeout" => '4 s') } @TIMEOUTS;
+my $last = started('try_cancel', {}, endpoint => 'held');
+value($node, q{ALTER SERVER held OPTIONS (ADD enabled 'false')});
+for my $id (values %bounded, $last)
+{
 	cancel($id);
-	ok(wait_cancellation($id, 'scheduled'), "$timeout: held back");
-	cancel($other);
-	wait_cancellation($other, 'scheduled');
-	my $locker = $node->background_psql('postgres');
-	$locker->query_safe("BEGIN; SELECT 1 FROM nexus.operation WHERE id = '$id' FOR UPDATE");
-	ok($node->poll_query_until('postgres', "SELECT clock_timestamp() > deadline AND close_time IS NULL FROM nexus.operation WHERE id = '$id'"),
-		"$timeout: over");
-	value($node, "ALTER SERVER held_$timeout OPTIONS (SET enabled 'true')");
-	wait_cancel_request($other);
-	$locker->query_safe('COMMIT');
-	$locker->quit;
+	ok(wait_cancellation($id, 'scheduled'), 'held back');
+}
+my $locker = $node->background_psql('postgres');
+my $both = join ', ', map { "'$_'" } values %bounded;
+$locker->query_safe("BEGIN; SELECT 1 FROM nexus.operation WHERE id IN ($both) FOR UPDATE");
+ok($node->poll_query_until('postgres', "SELECT every(clock_timestamp() > deadline AND close_time IS NULL) FROM nexus.operation WHERE id IN ($both)"),
+	'their time is over');
+value($node, q{ALTER SERVER held OPTIONS (SET enabled 'true')});
+wait_cancel_request($last);
+$locker->query_safe('COMMIT');
+$locker->quit;
+for my $timeout (@TIMEOUTS)
+{
+	my $id = $bounded{$timeout};
 	is(wait_closed($node, $id), 'timed_out', "scenario 65, $timeout: nothing left");
 	is(scalar(cancels_of($id)), 0, "scenario 65, $timeout: no request");
 	is(history_of($node, $id), 'Scheduled Started CancelRequested CancelRequestFailed TimedOut', "scenario 65, $timeout: events");

@@ -402,6 +402,7 @@ sub log
 sub callbacks { return @{ $_[0]->_ask('GET', '/callbacks')->{entries} }; }
 sub request_ids { return $_[0]->_ask('GET', '/request_ids'); }
 sub stats { return $_[0]->_ask('GET', '/stats'); }
+sub open_gate { my ($self, $gate) = @_; return $self->_ask('POST', "/open?gate=$gate"); }
 sub forget { return $_[0]->_ask('POST', '/forget'); }
 sub release { my ($self, %how) = @_; return $self->_ask('POST', '/release', \%how)->{released}; }
 sub complete { my ($self, $id, %how) = @_; return $self->_ask('POST', "/complete?request_id=$id", \%how)->{completed}; }
