@@ -232,6 +232,18 @@ class Listener:
                 if line.startswith("voluntary_ctxt_switches"):
                     return int(line.split()[1])
 
+    def unread(self):
+        """bytes that were sent to it and that it has not read"""
+        total = 0
+        with open("/proc/net/tcp") as connections:
+            for fields in (line.split() for line in list(connections)[1:]):
+                sent, arrived = (int(length, 16) for length in fields[4].split(":"))
+                if fields[3] == "01" and int(fields[1].split(":")[1], 16) in self.ports:
+                    total += arrived
+                elif int(fields[2].split(":")[1], 16) in self.ports:
+                    total += sent
+        return total
+
     def memory(self):
         """kB that it ever had at most"""
         with open("/proc/%d/status" % self.process.pid) as status:
@@ -721,6 +733,7 @@ def test_body_room():
     crowd = [listener.client() for _ in range(fit + 40)]
     for client in crowd:
         client.send(post(path(incarnation), b"x" * (length - 1), length=length))
+    ok(until(lambda: listener.unread() == 0), "many large bodies but for their last byte", listener.unread())
     good = listener.client()
     equal(good.call(post(path(incarnation), b"x" * 60000)).status, 200, "a small body has room at any time")
     equal(good.call(post(path(incarnation), b"x" * length)).failure(), (503, "UNAVAILABLE"), "a large one among many: 503")
