@@ -74,6 +74,56 @@ worker_goes_on();
 is($many->('hello,narrow', 6), 3, 'nexus_pg.max_in_flight, over all endpoints');
 configure('nexus_pg.max_in_flight' => 256);
 
+# --- bytes at a time: large inputs wait in the table, and small ones pass them
+
+create_endpoint($node, 'large', $handler);
+create_endpoint($node, 'also_large', $handler);
+configure('nexus_pg.max_bytes_in_flight' => '4MB');
+worker_goes_on();
+my $size = 1_000_000;
+my $large = sub {
+	my ($endpoints, $count) = @_;
+	$handler->forget;
+	my $ids = value($node, "SELECT array_agg(nexus.schedule(e, 'scripted', 'empty', jsonb_build_object('delay', 100, 'text', repeat('x', $size)))) "
+		. "FROM unnest('{$endpoints}'::text[]) e, generate_series(1, $count)");
+	return $ids;
+};
+my $worker = nexus_pid($node, 'worker');
+my $memory = sub { return slurp_file("/proc/$worker/status") =~ /^VmHWM:\s+(\d+) kB/m ? $1 / 1024 : die 'no VmHWM'; };
+my $before_large = $memory->();
+my $ids = $large->('large', 60);
+is(value($node, execute('echo', 1)), '1', 'another endpoint goes on beside them');
+is(value($node, "SELECT string_agg(DISTINCT state, ' ') FROM nexus.await_all('$ids', '60 s')"), 'succeeded', '60 MB of inputs are sent');
+$ids = $large->('large', 10);
+is(value($node, "SELECT string_agg(DISTINCT state, ' ') FROM nexus.await_all('$ids', '60 s')"), 'succeeded', '10 MB more');
+is($handler->stats->{max_in_flight}, 2, 'one endpoint has half of nexus_pg.max_bytes_in_flight');
+$ids = $large->('large,also_large', 10);
+is(value($node, "SELECT string_agg(DISTINCT state, ' ') FROM nexus.await_all('$ids', '60 s')"), 'succeeded', 'two endpoints');
+cmp_ok($handler->stats->{max_in_flight}, '<=', 4, 'share it');
+cmp_ok($memory->() - $before_large, '<', 24, "the worker's memory is bounded by it, not by what waits");
+configure('nexus_pg.max_bytes_in_flight' => '64kB');
+worker_goes_on();
+$ids = $large->('large', 3);
+is(value($node, "SELECT string_agg(DISTINCT state, ' ') FROM nexus.await_all('$ids', '60 s')"), 'succeeded', 'one that is larger than all of it');
+is($handler->stats->{max_in_flight}, 1, 'goes alone');
+is(value($node, execute('echo', { text => 'x' x 20_000 })), json_text({ text => 'x' x 20_000 }) =~ s/":"/": "/r, 'execute as well');
+configure('nexus_pg.max_bytes_in_flight' => '32MB');
+
+# --- endpoints that come and go take no place for ever
+
+for my $round (1 .. 3)
+{
+	value($node, qq{DO \$\$ BEGIN FOR i IN 1 .. 500 LOOP
+		EXECUTE format('CREATE SERVER passing_%s FOREIGN DATA WRAPPER nexus OPTIONS (url %L)', i, '@{[ $handler->url ]}');
+	END LOOP; END \$\$});
+	value($node, q{SELECT count(nexus.schedule('passing_' || i, 'scripted', 'handler-error', '{"status": 400}')) FROM generate_series(1, 500) i});
+	ok($node->poll_query_until('postgres', q{SELECT count(*) FROM nexus.pending_operations WHERE endpoint LIKE 'passing%'}, '0'), 'all are called');
+	is(value($node, q{SELECT count(last_failure) FROM nexus.endpoints WHERE endpoint LIKE 'passing%'}), '500',
+		"round $round: each of 500 endpoints has live figures");
+	value($node, qq{DO \$\$ BEGIN FOR i IN 1 .. 500 LOOP EXECUTE format('DROP SERVER passing_%s', i); END LOOP; END \$\$});
+	worker_goes_on();
+}
+
 # --- sizes
 
 configure('nexus_pg.max_payload_size' => '1000B', 'nexus_pg.max_name_length' => '10B', 'nexus_pg.max_header_size' => '20B',
