@@ -87,8 +87,8 @@ SELECT pg_temp.with($$cancellation_type => 'try_cancel'$$);
 SELECT pg_temp.with($$cancellation_type => 'wait_cancellation_requested'$$);
 SELECT pg_temp.with($$cancellation_type => 'Abandon'$$);
 SELECT pg_temp.with($$on_completion => 'f'$$);
-SELECT pg_temp.outcome($$SELECT nexus.pause()$$);
-SELECT pg_temp.outcome($$SELECT nexus.resume()$$);
+SELECT pg_temp.outcome($$SELECT nexus.resume('Adopt')$$);
+SELECT pg_temp.outcome($$SELECT nexus.resume('')$$);
 
 -- Keys
 SELECT pg_temp.with($$operation_key => ''$$);

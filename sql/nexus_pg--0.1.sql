@@ -131,6 +131,7 @@ CREATE TABLE nexus.incarnation (
     database oid NOT NULL,
     created_time timestamptz NOT NULL,
     adopted_by uuid,
+    paused boolean NOT NULL DEFAULT false,
     CONSTRAINT incarnation_pkey PRIMARY KEY (id, key_number),
     CONSTRAINT incarnation_here UNIQUE (identity, database, key_number)
 );
@@ -412,8 +413,9 @@ COMMENT ON FUNCTION nexus.cancel(uuid, text) IS 'ask for the cancellation of an 
 COMMENT ON FUNCTION nexus.terminate(uuid, text) IS 'close an operation here, without telling its handler';
 COMMENT ON FUNCTION nexus.retry(uuid) IS 'take up an operation that stopped: at once where it backs off, as a new one where it closed without success';
 COMMENT ON FUNCTION nexus.complete(uuid, jsonb, bytea) IS 'deliver a completion request that came another way than through the listener';
-COMMENT ON FUNCTION nexus.pause() IS 'stop sending in this database (not supported yet)';
-COMMENT ON FUNCTION nexus.resume(text) IS 'start sending in this database again (not supported yet)';
+COMMENT ON FUNCTION nexus.pause() IS 'stop sending in this database once this transaction has committed, until nexus.resume()';
+COMMENT ON FUNCTION nexus.resume(text)
+    IS 'start sending in this database again; in a copy ''adopt'' or ''terminate'' says what becomes of open operations of its origin';
 COMMENT ON FUNCTION nexus._workers() IS 'private: what nexus.workers shows';
 COMMENT ON FUNCTION nexus._endpoints() IS 'private: what nexus.endpoints shows of servers and of shared memory';
 COMMENT ON FUNCTION nexus._blocked_reason(text, oid, boolean) IS 'private: why operations of an owner at an endpoint are not sent';

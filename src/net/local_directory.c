@@ -3,8 +3,9 @@
  *	  The names of sockets: one file per database, one symlink per incarnation.
  *
  * Symlinks point to a bare OID, so that the directory can be read from
- * anywhere.  Names that end in NEXUS_LOCAL_TEMPORARY are on their way to
- * replace another, or were left behind by a crash and are overwritten.
+ * anywhere; one that only claims an incarnation points to the same by "./".
+ * Names that end in NEXUS_LOCAL_TEMPORARY are on their way to replace another,
+ * or were left behind by a crash and are overwritten.
  */
 #include "postgres.h"
 
@@ -16,6 +17,8 @@
 
 #include "net/local_socket.h"
 #include "storage/fd.h"
+
+#define CLAIM_PREFIX "./"
 
 void
 nexus_local_directory_create(void)
@@ -36,29 +39,45 @@ nexus_local_directory_path(Oid database, char *path)
 	snprintf(path, NEXUS_LOCAL_PATH_MAX, NEXUS_SOCKET_DIR "/%u", database);
 }
 
-/* Whether a name is a symlink to this target. */
-static bool
-is_link_to(const char *path, const char *target)
+/* The database that a symlink leads to, and how; InvalidOid where there is none. */
+static Oid
+read_link(const char *path, bool *is_claim)
 {
-	char		found[NEXUS_LOCAL_PATH_MAX];
-	ssize_t		len = readlink(path, found, sizeof(found));
+	char		target[NEXUS_LOCAL_PATH_MAX];
+	ssize_t		len = readlink(path, target, sizeof(target));
+	size_t		prefix = strlen(CLAIM_PREFIX);
+	int64_t		oid;
 
-	return len >= 0 && (size_t) len == strlen(target) && memcmp(found, target, len) == 0;
+	*is_claim = len >= (ssize_t) prefix && memcmp(target, CLAIM_PREFIX, prefix) == 0;
+	if (!*is_claim)
+		prefix = 0;
+	if (len < 0 || !nexus_text_to_int64(nexus_text_make(target + prefix, len - prefix), &oid)
+		|| oid <= InvalidOid || oid > OID_MAX)
+		return InvalidOid;
+	return (Oid) oid;
+}
+
+static void
+link_path(const NexusUuid *incarnation, char *path)
+{
+	char		name[NEXUS_UUID_TEXT_LEN + 1];
+
+	nexus_uuid_format(incarnation, name);
+	snprintf(path, NEXUS_LOCAL_PATH_MAX, NEXUS_SOCKET_DIR "/%s", name);
 }
 
 void
-nexus_local_socket_link(Oid database, const NexusUuid *incarnation)
+nexus_local_socket_link(Oid database, const NexusUuid *incarnation, bool is_claim)
 {
-	char		name[NEXUS_UUID_TEXT_LEN + 1];
 	char		path[NEXUS_LOCAL_PATH_MAX];
-	char		temporary[NEXUS_LOCAL_PATH_MAX];
-	char		target[16];
+	char		temporary[NEXUS_LOCAL_PATH_MAX + sizeof(NEXUS_LOCAL_TEMPORARY)];
+	char		target[sizeof(CLAIM_PREFIX) + 16];
+	bool		was_claim;
 
-	nexus_uuid_format(incarnation, name);
-	snprintf(path, sizeof(path), NEXUS_SOCKET_DIR "/%s", name);
-	snprintf(temporary, sizeof(temporary), NEXUS_SOCKET_DIR "/%s" NEXUS_LOCAL_TEMPORARY, name);
-	snprintf(target, sizeof(target), "%u", database);
-	if (is_link_to(path, target))
+	link_path(incarnation, path);
+	snprintf(temporary, sizeof(temporary), "%s" NEXUS_LOCAL_TEMPORARY, path);
+	snprintf(target, sizeof(target), "%s%u", is_claim ? CLAIM_PREFIX : "", database);
+	if (read_link(path, &was_claim) == database && was_claim == is_claim)
 		return;
 
 	nexus_local_directory_create();
@@ -74,6 +93,31 @@ nexus_local_socket_link(Oid database, const NexusUuid *incarnation)
 		ereport(ERROR,
 				(errcode_for_file_access(),
 				 errmsg("could not rename file \"%s\" to \"%s\": %m", temporary, path)));
+}
+
+Oid
+nexus_local_socket_linked(const NexusUuid *incarnation)
+{
+	char		path[NEXUS_LOCAL_PATH_MAX];
+	bool		is_claim;
+	Oid			database;
+
+	link_path(incarnation, path);
+	database = read_link(path, &is_claim);
+	return is_claim ? InvalidOid : database;
+}
+
+void
+nexus_local_socket_unlink(Oid database, const NexusUuid *incarnation)
+{
+	char		path[NEXUS_LOCAL_PATH_MAX];
+	bool		is_claim;
+
+	link_path(incarnation, path);
+	if (read_link(path, &is_claim) == database && unlink(path) < 0 && errno != ENOENT)
+		ereport(WARNING,
+				(errcode_for_file_access(),
+				 errmsg("could not remove file \"%s\": %m", path)));
 }
 
 /* Whether a name is that of a database's socket. */
@@ -99,9 +143,10 @@ nexus_local_socket_remove(Oid database)
 	while ((entry = ReadDir(dir, NEXUS_SOCKET_DIR)) != NULL)
 	{
 		char		path[MAXPGPATH];
+		bool		is_claim;
 
 		snprintf(path, sizeof(path), NEXUS_SOCKET_DIR "/%s", entry->d_name);
-		if (!is_socket_of(entry->d_name, oid) && !is_link_to(path, oid))
+		if (!is_socket_of(entry->d_name, oid) && read_link(path, &is_claim) != database)
 			continue;
 		if (unlink(path) < 0 && errno != ENOENT)
 			ereport(WARNING,

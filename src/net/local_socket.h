@@ -41,8 +41,17 @@ extern void nexus_local_socket_set_max_frame(NexusLocalServer *server, size_t ma
 /* Stop listening, try to send what is queued (up to 1 s), keep the files. */
 extern void nexus_local_socket_close(NexusLocalServer *server);
 
-/* The symlink of an incarnation, made if it is not there. */
-extern void nexus_local_socket_link(Oid database, const NexusUuid *incarnation);
+/*
+ * The symlink of an incarnation, made if it is not there.  Callbacks are led
+ * by one that only claims it all the same, but others need not respect it.
+ */
+extern void nexus_local_socket_link(Oid database, const NexusUuid *incarnation, bool is_claim);
+
+/* The database that has an incarnation, as its symlink says; InvalidOid for none, and for a claim. */
+extern Oid	nexus_local_socket_linked(const NexusUuid *incarnation);
+
+/* Remove the symlink of an incarnation if it leads to this database. */
+extern void nexus_local_socket_unlink(Oid database, const NexusUuid *incarnation);
 
 /* Remove socket and symlinks of a database (it or its extension is gone). */
 extern void nexus_local_socket_remove(Oid database);

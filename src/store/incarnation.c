@@ -37,6 +37,7 @@ typedef struct IncarnationRow
 	NexusIncarnation incarnation;
 	bool		is_ours;
 	bool		is_adopted;
+	NexusUuid	adopted_by;		/* valid when adopted */
 } IncarnationRow;
 
 /* False ends the scan. */
@@ -85,6 +86,7 @@ read_row(Relation relation, HeapTuple tuple, const char *identity, IncarnationRo
 {
 	bool		is_null;
 	Datum		key;
+	Datum		adopted_by;
 
 	memcpy(row->incarnation.id.bytes,
 		   DatumGetUUIDP(nexus_relation_get(relation, tuple, "id", &is_null))->data, UUID_LEN);
@@ -97,8 +99,11 @@ read_row(Relation relation, HeapTuple tuple, const char *identity, IncarnationRo
 
 	row->is_ours = DatumGetObjectId(nexus_relation_get(relation, tuple, "database", &is_null)) == MyDatabaseId &&
 		strcmp(TextDatumGetCString(nexus_relation_get(relation, tuple, "identity", &is_null)), identity) == 0;
-	(void) nexus_relation_get(relation, tuple, "adopted_by", &is_null);
+	row->incarnation.is_paused = DatumGetBool(nexus_relation_get(relation, tuple, "paused", &is_null));
+	adopted_by = nexus_relation_get(relation, tuple, "adopted_by", &is_null);
 	row->is_adopted = !is_null;
+	if (row->is_adopted)
+		memcpy(row->adopted_by.bytes, DatumGetUUIDP(adopted_by)->data, UUID_LEN);
 }
 
 static void
@@ -183,13 +188,44 @@ nexus_incarnation_ensure(NexusIncarnation *incarnation)
 	}
 }
 
-static bool
-look_for_stranger(const IncarnationRow *row, void *arg)
+/* Going through the incarnations, knowing which one is ours. */
+typedef struct KindScan
 {
-	bool	   *is_copy = arg;
+	NexusIncarnation own;
+	bool		has_own;
+	NexusEachIncarnation each;
+	void	   *arg;
+} KindScan;
 
-	*is_copy = !row->is_ours && !row->is_adopted;
-	return !*is_copy;
+static bool
+tell_kind(const IncarnationRow *row, void *arg)
+{
+	const KindScan *kinds = arg;
+	NexusIncarnationKind kind = NEXUS_INCARNATION_STRANGE;
+
+	if (row->is_ours)
+		kind = NEXUS_INCARNATION_OWN;
+	else if (row->is_adopted && kinds->has_own
+			 && memcmp(&row->adopted_by, &kinds->own.id, sizeof(NexusUuid)) == 0)
+		kind = NEXUS_INCARNATION_ADOPTED;
+	kinds->each(&row->incarnation.id, kind, kinds->arg);
+	return true;
+}
+
+void
+nexus_incarnation_each(NexusEachIncarnation each, void *arg)
+{
+	KindScan	kinds = {.each = each,.arg = arg};
+
+	kinds.has_own = nexus_incarnation_find(&kinds.own);
+	scan(tell_kind, &kinds);
+	explicit_bzero(&kinds, sizeof(kinds));
+}
+
+static void
+look_for_stranger(const NexusUuid *id, NexusIncarnationKind kind, void *arg)
+{
+	*(bool *) arg |= kind == NEXUS_INCARNATION_STRANGE;
 }
 
 bool
@@ -197,8 +233,37 @@ nexus_incarnation_is_copy(void)
 {
 	bool		is_copy = false;
 
-	scan(look_for_stranger, &is_copy);
+	nexus_incarnation_each(look_for_stranger, &is_copy);
 	return is_copy;
+}
+
+/* An incarnation that is looked for. */
+typedef struct WantedKind
+{
+	const NexusUuid *id;
+	NexusIncarnationKind kind;
+	bool		is_found;
+} WantedKind;
+
+static void
+take_kind(const NexusUuid *id, NexusIncarnationKind kind, void *arg)
+{
+	WantedKind *wanted = arg;
+
+	if (memcmp(id, wanted->id, sizeof(NexusUuid)) != 0)
+		return;
+	wanted->kind = kind;
+	wanted->is_found = true;
+}
+
+bool
+nexus_incarnation_find_kind(const NexusUuid *id, NexusIncarnationKind *kind)
+{
+	WantedKind	wanted = {.id = id};
+
+	nexus_incarnation_each(take_kind, &wanted);
+	*kind = wanted.kind;
+	return wanted.is_found;
 }
 
 /* A key that is looked for. */
@@ -215,7 +280,7 @@ take_key(const IncarnationRow *row, void *arg)
 {
 	WantedKey  *wanted = arg;
 
-	if ((!row->is_ours && !row->is_adopted) || row->incarnation.key_number != wanted->key_number ||
+	if (row->incarnation.key_number != wanted->key_number ||
 		memcmp(row->incarnation.id.bytes, wanted->id->bytes, UUID_LEN) != 0)
 		return true;
 	memcpy(wanted->key, row->incarnation.key, KEY_LEN);

@@ -14,7 +14,16 @@ typedef struct NexusIncarnation
 	NexusUuid	id;
 	int32		key_number;		/* the newest key, for new tokens */
 	uint8		key[32];
+	bool		is_paused;		/* by nexus.pause() */
 } NexusIncarnation;
+
+/* Whose an incarnation of the table is. */
+typedef enum NexusIncarnationKind
+{
+	NEXUS_INCARNATION_OWN,
+	NEXUS_INCARNATION_ADOPTED,	/* by our own */
+	NEXUS_INCARNATION_STRANGE	/* of a database that this one is a copy of */
+} NexusIncarnationKind;
 
 /*
  * The incarnation of this database, made in the current transaction where
@@ -26,13 +35,20 @@ extern void nexus_incarnation_ensure(NexusIncarnation *incarnation);
 /* The same without making one: false where there is none. */
 extern bool nexus_incarnation_find(NexusIncarnation *incarnation);
 
+/* Call "each" for every incarnation of the table, once for each of its keys. */
+typedef void (*NexusEachIncarnation) (const NexusUuid *id, NexusIncarnationKind kind, void *arg);
+extern void nexus_incarnation_each(NexusEachIncarnation each, void *arg);
+
 /*
- * Whether the table holds incarnations of somebody else that nobody adopted:
+ * Whether the table holds incarnations of somebody else that we did not adopt:
  * this database is a copy, and its worker must not send.
  */
 extern bool nexus_incarnation_is_copy(void);
 
-/* Key of any incarnation of the table, ours or adopted; for checking tokens. */
+/* Whose this one is; false where the table does not have it. */
+extern bool nexus_incarnation_find_kind(const NexusUuid *id, NexusIncarnationKind *kind);
+
+/* Key of any incarnation of the table, for checking tokens. */
 extern bool nexus_incarnation_key(const NexusUuid *id, int32 key_number, uint8 key[32]);
 
 /*

@@ -55,7 +55,7 @@ insert(Relation relation, const NexusUuid *id, NexusRequestKind kind, const Nexu
 	nexus_row_set(row, "xid", FullTransactionIdGetDatum(GetTopFullTransactionId()));
 	nexus_row_set(row, "incarnation", PointerGetDatum(incarnation));
 	nexus_row_set(row, "kind", CStringGetTextDatum(nexus_request_kind_name(kind)));
-	nexus_row_set(row, "operation_id", PointerGetDatum(operation_id));
+	nexus_row_set(row, "operation_id", PointerGetDatum(operation_id != NULL ? operation_id : id));
 	nexus_row_set(row, "requested_time", TimestampTzGetDatum(GetCurrentTimestamp()));
 	if (reason != NULL)
 		nexus_row_set(row, "reason", CStringGetTextDatum(reason));

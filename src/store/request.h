@@ -18,10 +18,18 @@ typedef enum NexusRequestKind
 	NEXUS_REQUEST_RESUME
 } NexusRequestKind;
 
+/* What a resume may say of copied operations, as the reason of its request. */
+#define NEXUS_RESUME_ADOPT "adopt"
+#define NEXUS_RESUME_TERMINATE "terminate"
+
 extern const char *nexus_request_kind_name(NexusRequestKind kind);
 extern NexusRequestKind nexus_request_kind_of_name(const char *name);
 
-/* Ask in the current transaction; false where the same was asked already. */
+/*
+ * Ask in the current transaction; false where the same was asked already.  Where
+ * "operation_id" is NULL it is asked of the whole database: as often as one
+ * likes, each request having its own id in place of an operation's.
+ */
 extern bool nexus_request_insert(NexusRequestKind kind, const NexusUuid *operation_id,
 								 const NexusUuid *incarnation, const char *reason);
 

@@ -111,23 +111,3 @@ nexus_survey_last_close_time(void)
 	nexus_result_each(plan, NULL, take_last, &last);
 	return last;
 }
-
-static void
-note_row(const NexusResultRow *row, void *arg)
-{
-	*(bool *) arg = true;
-}
-
-bool
-nexus_survey_has_copied_operations(const NexusUuid *incarnation)
-{
-	static SPIPlanPtr plan = NULL;
-	static const Oid types[] = {UUIDOID};
-	Datum		values[] = {nexus_uuid_datum(incarnation)};
-	bool		found = false;
-
-	nexus_transaction_plan(&plan, "SELECT 1 FROM nexus.operation o WHERE o.close_time IS NULL "
-						   "AND o.incarnation OPERATOR(pg_catalog.<>) $1 LIMIT 1", 1, types);
-	nexus_result_each(plan, values, note_row, &found);
-	return found;
-}

@@ -31,7 +31,4 @@ extern TimestampTz nexus_survey_last_close_time(void);
 /* In nexus_transaction_run; rows of other incarnations do not count. */
 extern void nexus_survey_read(const NexusUuid *incarnation, NexusSurvey *survey);
 
-/* Whether open operations of another incarnation stand in the table. */
-extern bool nexus_survey_has_copied_operations(const NexusUuid *incarnation);
-
 #endif							/* NEXUS_STORE_SURVEY_H */

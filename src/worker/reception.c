@@ -138,10 +138,16 @@ take_completion(NexusWorker *worker, const NexusLocalPeer *peer, const NexusFram
 	bool		ok;
 
 	(void) nexus_token_find(&completion->headers, &token);
-	if (!nexus_incarnation_watch_check_token(worker, token, &completion->incarnation, &completion->operation_id))
+	switch (nexus_incarnation_watch_check_token(worker, token, &completion->incarnation, &completion->operation_id))
 	{
-		nexus_error_set(error, "invalid callback token");
-		return 401;
+		case NEXUS_TOKEN_WRONG:
+			nexus_error_set(error, "invalid callback token");
+			return 401;
+		case NEXUS_TOKEN_COPIED:
+			nexus_error_set(error, "the database is a copy and has not adopted its operations");
+			return 503;
+		case NEXUS_TOKEN_GOOD:
+			break;
 	}
 	if (completion->body.len > (size_t) nexus_max_payload_size)
 	{

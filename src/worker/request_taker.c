@@ -12,6 +12,7 @@
 #include "worker/cancellation.h"
 #include "worker/dispatcher.h"
 #include "worker/outcomes.h"
+#include "worker/pausing.h"
 
 #define FAILURE_MAX (64 * 1024) /* of failures of our own making */
 
@@ -158,6 +159,12 @@ nexus_request_taker_take(NexusWorker *worker, const NexusTakenRequest *request)
 {
 	NexusOutcome *done;
 
+	if (request->kind == NEXUS_REQUEST_PAUSE || request->kind == NEXUS_REQUEST_RESUME)
+	{
+		/* of no operation; deleted by the commit that carries it out */
+		nexus_pausing_take(worker->pausing, request);
+		return;
+	}
 	if (request->is_found && !nexus_state_is_closed(request->state))
 		take(worker, request);
 	done = nexus_group_add(worker->group, NEXUS_OUTCOME_NOTHING, &request->operation_id, NULL);

@@ -24,7 +24,7 @@ typedef struct NexusWorker
 	NexusIncarnation incarnation;
 	bool		is_surveyed;	/* what stood in the tables at first was
 								 * looked at */
-	bool		is_paused;		/* this database is a copy */
+	bool		is_paused;		/* nothing is sent: see pausing.h */
 	TimestampTz look_time;		/* when arrivals were read last; DT_NOBEGIN:
 								 * never */
 	bool		look_failed;	/* and whether that failed */
@@ -40,6 +40,7 @@ typedef struct NexusWorker
 	struct NexusCancellations *cancellations;
 	struct NexusDeadlines *deadlines;
 	struct NexusRetention *retention;
+	struct NexusPausing *pausing;
 } NexusWorker;
 
 #endif							/* NEXUS_WORKER_STATE_H */

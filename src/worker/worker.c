@@ -39,6 +39,7 @@
 #include "worker/deadlines.h"
 #include "worker/dispatcher.h"
 #include "worker/incarnation_watch.h"
+#include "worker/pausing.h"
 #include "worker/reception.h"
 #include "worker/request_taker.h"
 #include "worker/retention.h"
@@ -208,6 +209,14 @@ drain(NexusWorker *worker)
 	proc_exit(0);
 }
 
+/* What was read so far is not all that is ours any more. */
+static void
+begin_anew(NexusWorker *worker)
+{
+	nexus_worker_registry_request(worker->database);
+	drain(worker);
+}
+
 static void
 heed_signals(NexusWorker *worker, uint32 wake)
 {
@@ -321,6 +330,7 @@ next_deadline(const NexusWorker *worker)
 		next = worker->read_retry_time;
 	next = Min(next, nexus_deadlines_next(worker->deadlines));
 	next = Min(next, nexus_retention_next(worker->retention));
+	next = Min(next, nexus_pausing_next(worker->pausing));
 	next = Min(next, nexus_group_deadline(worker->group));
 	next = Min(next, nexus_http_client_next_deadline(worker->http));
 	return Min(next, next_look(worker));
@@ -355,6 +365,9 @@ run(NexusWorker *worker)
 		MemoryContextSwitchTo(worker->scratch);
 		heed_catalogs(worker, wake);
 		take_arrivals(worker, wake);
+		nexus_pausing_run(worker->pausing);
+		if (nexus_pausing_begins_anew(worker->pausing))
+			begin_anew(worker);
 		nexus_deadlines_run(worker->deadlines);
 		send_due(worker);
 		commit_if_due(worker, is_quiet);
@@ -430,6 +443,7 @@ create(Oid database)
 	worker->cancellations = nexus_cancellations_create(worker);
 	worker->deadlines = nexus_deadlines_create(worker);
 	worker->retention = nexus_retention_create(worker, last.deleted);
+	worker->pausing = nexus_pausing_create(worker);
 	worker->server = nexus_local_socket_listen(worker->loop, database, max_frame(), nexus_reception_take, worker);
 	return worker;
 }
