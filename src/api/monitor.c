@@ -233,14 +233,13 @@ has_own_callback_url(const NexusEndpoint *endpoint)
 	return endpoint->callback_url != NULL || nexus_callback_url[0] != '\0';
 }
 
-/* Open, or open but for a probe that is on its way. */
 static bool
 is_breaker_open(const NexusEndpoint *endpoint)
 {
 	NexusEndpointFigures figures;
 
-	(void) nexus_stats_get(MyDatabaseId, endpoint->name, &figures);
-	return endpoint->breaker.failures > 0 && figures.breaker_state != NEXUS_BREAKER_CLOSED;
+	return endpoint->breaker.failures > 0 && nexus_stats_get(MyDatabaseId, endpoint->name, &figures)
+		&& figures.is_blocked_by_breaker;
 }
 
 /* The first of them that applies, or NULL. */

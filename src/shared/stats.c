@@ -11,6 +11,7 @@
 #include "storage/lwlock.h"
 #include "storage/shmem.h"
 #include "utils/builtins.h"
+#include "utils/timestamp.h"
 
 #define SLOTS_MAX 1024
 
@@ -154,6 +155,21 @@ nexus_stats_clear(Oid database)
 	LWLockRelease(&stats->lock);
 }
 
+/* Open until a time, and then the worker writes nothing before it has something to send. */
+static void
+get_breaker(const EndpointSlot *slot, NexusEndpointFigures *figures)
+{
+	figures->breaker_state = slot->breaker_state;
+	figures->breaker_until = slot->breaker_until;
+	if (slot->breaker_state == NEXUS_BREAKER_OPEN && slot->breaker_until <= GetCurrentTimestamp())
+	{
+		figures->breaker_state = NEXUS_BREAKER_HALF_OPEN;
+		figures->breaker_until = 0;
+	}
+	figures->is_blocked_by_breaker = figures->breaker_state == NEXUS_BREAKER_OPEN
+		|| slot->breaker_state == NEXUS_BREAKER_HALF_OPEN;
+}
+
 bool
 nexus_stats_get(Oid database, const char *endpoint, NexusEndpointFigures *figures)
 {
@@ -167,8 +183,7 @@ nexus_stats_get(Oid database, const char *endpoint, NexusEndpointFigures *figure
 	if (slot >= 0)
 	{
 		figures->in_flight = stats->slots[slot].in_flight;
-		figures->breaker_state = stats->slots[slot].breaker_state;
-		figures->breaker_until = stats->slots[slot].breaker_until;
+		get_breaker(&stats->slots[slot], figures);
 		figures->last_failure_time = stats->slots[slot].last_failure_time;
 		memcpy(figures->last_failure, stats->slots[slot].last_failure, sizeof(figures->last_failure));
 	}

@@ -15,8 +15,9 @@
 typedef struct NexusEndpointFigures
 {
 	int32		in_flight;
-	NexusBreakerState breaker_state;
+	NexusBreakerState breaker_state;	/* as of now */
 	TimestampTz breaker_until;	/* OPEN: when a probe may go; else 0 */
+	bool		is_blocked_by_breaker;	/* open, or a probe is on its way */
 	TimestampTz last_failure_time;	/* 0 for none */
 	char		last_failure[256];
 } NexusEndpointFigures;

@@ -81,6 +81,7 @@ ok(poll('three probes', sub { $handler->stats->{starts} >= 3 }), 'scenario 32: a
 cmp_ok(time - $since, '>', 0.6, 'an interval later');
 is($handler->stats->{max_in_flight}, 1, 'one at a time');
 value($node, q{SELECT count(nexus.terminate(id)) FROM nexus.pending_operations WHERE endpoint = 'dead'});
+becomes('dead', 'half_open', 'with nothing to send it waits for a probe');
 
 # --- what counts
 
