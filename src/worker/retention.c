@@ -59,7 +59,7 @@ struct NexusRetention
 	HTAB	   *own;
 	RetentionClass *classes;
 	int			count;
-	TimestampTz oldest;			/* nothing is known to have closed before */
+	bool		has_closed;		/* an operation is known to have closed */
 	TimestampTz last_deleted;	/* close time; grows */
 };
 
@@ -79,7 +79,6 @@ nexus_retention_create(NexusWorker *worker, TimestampTz last_deleted)
 	retention->worker = worker;
 	retention->is_stale = true;
 	retention->retry_time = DT_NOBEGIN;
-	retention->oldest = DT_NOEND;
 	retention->last_deleted = last_deleted;
 	return retention;
 }
@@ -87,7 +86,7 @@ nexus_retention_create(NexusWorker *worker, TimestampTz last_deleted)
 void
 nexus_retention_note_closed(NexusRetention *retention, TimestampTz close_time)
 {
-	retention->oldest = Min(retention->oldest, close_time);
+	retention->has_closed |= close_time != DT_NOEND;
 	for (int i = 0; i < retention->count; i++)
 	{
 		RetentionClass *class = &retention->classes[i];
@@ -138,7 +137,7 @@ add_class(NexusRetention *fresh, int64 kept)
 		return;
 	class->kept_us = kept;
 	class->floor = DT_NOBEGIN;
-	class->next = fresh->oldest;
+	class->next = DT_NOBEGIN;	/* a bite finds what is there */
 	class->run_time = DT_NOBEGIN;
 	class->wait = MIN_WAIT;
 	class->locked = DT_NOEND;
@@ -245,7 +244,7 @@ nexus_retention_next(const NexusRetention *retention)
 {
 	const RetentionClass *class = first_due(retention);
 
-	if (nexus_group_is_failing(retention->worker->group) || retention->oldest == DT_NOEND)
+	if (nexus_group_is_failing(retention->worker->group) || !retention->has_closed)
 		return DT_NOEND;
 	if (retention->is_stale)
 		return retention->retry_time;
