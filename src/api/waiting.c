@@ -117,10 +117,26 @@ nexus_waiting_until_closed(const NexusUuid *ids, int count, TimestampTz deadline
 	return sleep_while(is_open, ids, count, deadline);
 }
 
+/* Whoever is interrupted can await it again by its id, execute()'s too. */
+static void
+add_context(void *arg)
+{
+	char		text[NEXUS_UUID_TEXT_LEN + 1];
+
+	nexus_uuid_format(arg, text);
+	errcontext("awaiting operation %s", text);
+}
+
 bool
 nexus_waiting_until_ended(const NexusUuid *id, TimestampTz deadline)
 {
-	return sleep_while(nexus_operation_is_awaited, id, 1, deadline);
+	ErrorContextCallback context = {error_context_stack, add_context, unconstify(NexusUuid *, id)};
+	bool		is_ended;
+
+	error_context_stack = &context;
+	is_ended = sleep_while(nexus_operation_is_awaited, id, 1, deadline);
+	error_context_stack = context.previous;
+	return is_ended;
 }
 
 void

@@ -71,7 +71,13 @@ cmp_ok(time() - $time, '<', 2, 'and soon after');
 is(detail_of($said)->{operation_id}, $id, 'DETAIL has the id');
 like($said, qr/HINT:.*goes on/, 'HINT says that it goes on');
 is(error_of($node, "SET nexus_pg.await_timeout = '200ms'; SELECT nexus.await('$id')"), 'NX005', 'its default is a setting');
-is(error_of($node, "SET statement_timeout = '200ms'; SELECT nexus.await('$id')"), '57014', 'statement_timeout');
+($code, $said) = error_of($node, "SET statement_timeout = '200ms'; SELECT nexus.await('$id')");
+is($code, '57014', 'statement_timeout');
+like($said, qr/CONTEXT:  awaiting operation $id$/m, 'CONTEXT has the id');
+($code, $said) = error_of($node, q{SET statement_timeout = '500ms'; SELECT nexus.execute('hello', 'scripted', 'async', '{"after": null}')});
+is($code, '57014', 'statement_timeout of execute');
+my ($executed) = $said =~ /CONTEXT:  awaiting operation (\S+)$/m;
+is(value($node, "SELECT nexus.terminate('$executed')"), 't', 'CONTEXT has its id, by which it is reached');
 is(error_of($node, "CALL nexus.wait('$id', '200 ms')"), 'NX005', 'the timeout of wait');
 
 my $stop = "FROM pg_stat_activity WHERE query LIKE 'SELECT nexus.await%' AND pid <> pg_backend_pid()";
