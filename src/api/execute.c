@@ -135,6 +135,22 @@ post(const NexusNewOperation *operation, TimestampTz deadline)
 	}
 }
 
+/* We would wait for our own commit. */
+static void
+refuse_own(const NexusNewOperation *operation, const NexusUuid *holder)
+{
+	char		id[NEXUS_UUID_TEXT_LEN + 1];
+
+	if (!nexus_waiting_read(holder)->is_own_uncommitted)
+		return;
+	nexus_uuid_format(holder, id);
+	ereport(ERROR,
+			(errcode(NEXUS_ERRCODE_OWN_TRANSACTION),
+			 errmsg("operation key \"%s\" is that of operation %s, which was scheduled by this transaction and is not "
+					"sent before it commits", operation->operation_key, id),
+			 errhint("Commit first and await that operation then.")));
+}
+
 /*
  * Schedule the operation, or find the one that holds its key; returns which one to await.  It is
  * us who wait for a transaction that is just writing this key, not the worker.
@@ -151,7 +167,7 @@ schedule(NexusNewOperation *operation, NexusKeyPolicy policy, TimestampTz deadli
 		CHECK_FOR_INTERRUPTS();
 		if (operation->operation_key != NULL && nexus_key_holder_find(operation, policy, deadline, holder))
 		{
-			nexus_waiting_refuse_own(nexus_waiting_read(holder));
+			refuse_own(operation, holder);
 			return holder;
 		}
 		if (post(operation, deadline))

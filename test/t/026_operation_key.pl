@@ -13,8 +13,8 @@ use Time::HiRes qw(time);
 
 my $node = nexus_node('main', conf => "nexus_pg.await_timeout = 60s\ndeadlock_timeout = 100ms\nrestart_after_crash = on");
 my $handler = NexusTest::Handler->start;
-create_endpoint($node, 'hello', $handler);
-create_endpoint($node, 'other', $handler);
+create_endpoint($node, 'hello', $handler, breaker_failures => 0);
+create_endpoint($node, 'other', $handler, breaker_failures => 0);
 
 my $directory = PostgreSQL::Test::Utils::tempdir();
 my $begun = 0;

@@ -14,8 +14,8 @@ use Time::HiRes qw(time);
 
 my $node = nexus_node('main', conf => 'restart_after_crash = on');
 my $handler = NexusTest::Handler->start;
-create_endpoint($node, 'hello', $handler);
-create_endpoint($node, 'slow', $handler, retry_initial_interval => '1h', retry_max_interval => '1h');
+create_endpoint($node, 'hello', $handler, breaker_failures => 0);
+create_endpoint($node, 'slow', $handler, breaker_failures => 0, retry_initial_interval => '1h', retry_max_interval => '1h');
 create_endpoint($node, 'nowhere', 'http://127.0.0.1:9');
 
 sub retry { return value($node, "SELECT nexus.retry('$_[0]')"); }
