@@ -326,10 +326,7 @@ for my $round (1 .. 5)
 	kill 'KILL', $pid;
 	# the server restarts: what was not committed is lost, but nothing is there twice
 	finish($_) for @waiting;
-	poll('another worker', sub {
-		my ($status, $found) = $node->psql('postgres', "SELECT pid FROM nexus.workers WHERE kind = 'worker' AND state = 'running'");
-		return $status == 0 && $found ne '' && $found != $pid;
-	});
+	wait_restarted($node, $pid);
 	is(value($node, "SELECT count(*) <= 1 FROM nexus.operations WHERE operation_key = 'crash $round'"), 't', "round $round: at most one");
 	is(value($node, execute_sql("crash $round", '{"delay": 0}')) =~ /delay/, 1, 'and the key works');
 	is(value($node, "SELECT count(*) FROM nexus.operations o JOIN nexus.operation_key k ON k.operation_id = o.id AND k.key = o.operation_key "

@@ -74,10 +74,7 @@ my $pid = nexus_pid($node, 'worker');
 kill 'STOP', $pid;
 is(retry($id), $id, 'asked of a worker that does not look');
 kill 'KILL', $pid;
-poll('another worker', sub {
-	my ($status, $found) = $node->psql('postgres', "SELECT pid FROM nexus.workers WHERE kind = 'worker' AND state = 'running'");
-	return $status == 0 && $found ne '' && $found != $pid;
-});
+wait_restarted($node, $pid);
 is(wait_closed($node, $id), 'succeeded', 'its successor does');
 
 # --- a cancel request that backs off

@@ -26,7 +26,7 @@ use Time::HiRes qw(sleep time);
 
 our @EXPORT = qw(
   nexus_node create_extension create_endpoint schedule state_of wait_state
-  wait_closed poll error_of nexus_pid wait_new_pid wait_running listener_port
+  wait_closed poll error_of nexus_pid wait_new_pid wait_running wait_restarted listener_port
   is_alive json_of json_text quote row_of history_of attempts_of detail_of
   callback_of post begin_post status_of is_silent value ids_of kill_server
   begin_sql finish_sql
@@ -102,9 +102,27 @@ sub wait_running
 	my ($node, $database) = @_;
 	$database = 'postgres' unless defined $database;
 	return poll("the worker of $database", sub {
-		my ($status, $out) = $node->psql($database,
-			"SELECT pid FROM nexus.workers WHERE kind = 'worker' AND database = current_database() AND state = 'running'");
-		return $status == 0 && $out;
+		return running_worker($node, $database);
+	});
+}
+
+# The pid of the running worker; undef while there is none, or no server: then
+# psql leaves without having read the query.
+sub running_worker
+{
+	my ($node, $database) = @_;
+	my ($status, $out) = eval { $node->psql($database,
+		"SELECT pid FROM nexus.workers WHERE kind = 'worker' AND database = current_database() AND state = 'running'") };
+	return defined $status && $status == 0 && $out ne '' ? $out : undef;
+}
+
+# Wait until another worker than this one runs, after a crash that restarts the server.
+sub wait_restarted
+{
+	my ($node, $old, $database) = @_;
+	return poll("another worker than $old", sub {
+		my $pid = running_worker($node, $database || 'postgres');
+		return $pid && $pid != $old && $pid;
 	});
 }
 
