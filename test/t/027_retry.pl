@@ -67,6 +67,22 @@ is(row_of($node, 'pending_operations', $id)->{blocked_reason}, 'endpoint_disable
 value($node, "ALTER SERVER slow OPTIONS (DROP enabled)");
 is(wait_closed($node, $id), 'succeeded', 'until it is enabled');
 
+# So it does while the database is paused.
+$id = schedule($node, 'slow', 'flaky', { times => 1, status => 503 });
+wait_state($node, $id, 'backing_off');
+value($node, 'SELECT nexus.pause()');
+ok($node->poll_query_until('postgres', "SELECT state FROM nexus.workers WHERE kind = 'worker' AND database = current_database()", 'paused'),
+	'the database is paused');
+is(retry($id), $id, 'asked meanwhile');
+my $failed = schedule($node, 'hello', 'echo', 1, schedule_to_close_timeout => '1ms');
+is(wait_closed($node, $failed), 'timed_out', 'one that closes meanwhile');
+my $anew = retry($failed);
+isnt($anew, $failed, 'is retried as a new one');
+is(wait_closed($node, $anew), 'timed_out', 'whose time runs out as well');
+is(starts($id) + starts($anew), 1, 'nothing is sent');
+value($node, 'SELECT nexus.resume()');
+is(wait_closed($node, $id), 'succeeded', 'until it is resumed');
+
 # The worker goes before it has taken the request.
 $id = schedule($node, 'slow', 'flaky', { times => 1, status => 503 });
 wait_state($node, $id, 'backing_off');
