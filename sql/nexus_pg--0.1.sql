@@ -72,6 +72,7 @@ CREATE INDEX operation_queue ON nexus.operation (endpoint, xid, id) WHERE state 
 CREATE INDEX operation_retry ON nexus.operation (endpoint, next_attempt_schedule_time, id)
     WHERE state = 'backing_off';
 CREATE INDEX operation_deadline ON nexus.operation (deadline, id) WHERE close_time IS NULL AND deadline IS NOT NULL;
+CREATE INDEX operation_business_id ON nexus.operation (operation_key) WHERE operation_key IS NOT NULL;
 CREATE INDEX operation_closed ON nexus.operation (close_time) WHERE close_time IS NOT NULL;
 
 CREATE TABLE nexus.operation_key (
