@@ -15,6 +15,7 @@
 #include "store/incarnation.h"
 #include "store/request.h"
 #include "utils/acl.h"
+#include "utils/syscache.h"
 #include "utils/uuid.h"
 
 PG_FUNCTION_INFO_V1(nexus_retry);
@@ -53,6 +54,21 @@ refuse_behind(const NexusNewOperation *operation, const NexusUuid *retried, cons
 			 : errhint("That one is open: await it, or terminate it first.")));
 }
 
+/* A new one would fail for that when it is to be sent. */
+static void
+check_owner(const NexusNewOperation *operation, const NexusUuid *retried)
+{
+	char		text[NEXUS_UUID_TEXT_LEN + 1];
+
+	if (SearchSysCacheExists1(AUTHOID, ObjectIdGetDatum(operation->owner)))
+		return;
+	nexus_uuid_format(retried, text);
+	ereport(ERROR,
+			(errcode(ERRCODE_UNDEFINED_OBJECT),
+			 errmsg("the owner of operation %s does not exist any more", text),
+			 errhint("Schedule it as another role.")));
+}
+
 static void
 take_key(NexusNewOperation *operation, const NexusUuid *retried)
 {
@@ -83,6 +99,7 @@ schedule_again(const NexusOperationRow *row, NexusUuid *id)
 	again.incarnation = incarnation.id;
 	again.retry_of = &row->id;
 	again.scheduled_time = GetCurrentTimestamp();
+	check_owner(&again, &row->id);
 	nexus_arguments_apply_endpoint(&again);
 	if (again.operation_key != NULL)
 		take_key(&again, &row->id);

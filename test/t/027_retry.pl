@@ -228,6 +228,18 @@ value($node, 'GRANT USAGE ON FOREIGN SERVER hello TO alice');
 $node->psql('postgres', "SELECT nexus.retry('$id')", stdout => \$again, extra_params => [ '-U', 'boss' ]);
 is(row_of($node, 'operations', $again)->{owner}, 'alice', "the new one is the owner's, whoever asks");
 is(wait_closed($node, $again), 'failed', 'and goes its way');
+$node->safe_psql('postgres', 'CREATE ROLE leaver LOGIN; GRANT USAGE ON FOREIGN SERVER hello TO PUBLIC');
+$node->psql('postgres', "SELECT nexus.schedule('hello', 'scripted', 'operation-error', '{\"state\": \"failed\"}')",
+	stdout => \$id, extra_params => [ '-U', 'leaver' ]);
+wait_closed($node, $id);
+value($node, 'DROP ROLE leaver');
+for my $public ('that anybody may call', 'that some may call')
+{
+	($code, $said) = error_of($node, "SELECT nexus.retry('$id')");
+	is($code, '42704', "an owner that is gone, at an endpoint $public");
+	like($said, qr/owner of operation \Q$id\E does not exist.*HINT:/s, 'the error says so');
+	value($node, 'REVOKE USAGE ON FOREIGN SERVER hello FROM PUBLIC');
+}
 $id = schedule($node, 'nowhere', 'echo', 1, schedule_to_close_timeout => '100ms');
 wait_closed($node, $id);
 value($node, 'DROP SERVER nowhere');
