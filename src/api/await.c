@@ -10,9 +10,11 @@
 #include "executor/spi.h"
 #include "fmgr.h"
 #include "funcapi.h"
+#include "miscadmin.h"
 #include "tcop/pquery.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/memutils.h"
 #include "utils/tuplestore.h"
 #include "utils/uuid.h"
 
@@ -128,7 +130,10 @@ nexus_wait(PG_FUNCTION_ARGS)
 	PG_RETURN_DATUM(make_wait_result(fcinfo, nexus_verdict_take(await_row(&id, deadline))));
 }
 
-/* The operations of an array without its NULLs, each seen by the user and not its own; number read. */
+/*
+ * The operations of an array without its NULLs, each seen by the user and not
+ * its own; number read.  The current context is emptied.
+ */
 static int
 check_awaited(const Datum *values, const bool *nulls, int count, NexusUuid *ids)
 {
@@ -140,6 +145,7 @@ check_awaited(const Datum *values, const bool *nulls, int count, NexusUuid *ids)
 
 		if (nulls[i])
 			continue;
+		MemoryContextReset(CurrentMemoryContext);
 		memcpy(ids[found].bytes, DatumGetUUIDP(values[i])->data, UUID_LEN);
 		row = nexus_waiting_read(&ids[found]);
 		if (nexus_state_is_closed(row->state))
@@ -180,6 +186,8 @@ nexus_await_all(PG_FUNCTION_ARGS)
 	NexusUuid  *ids;
 	int			count;
 	int			open;
+	MemoryContext caller = CurrentMemoryContext;
+	MemoryContext scratch;
 
 	nexus_arguments_check_context("await_all");
 	deadline = nexus_arguments_read_deadline(fcinfo, 1, "timeout");
@@ -188,6 +196,10 @@ nexus_await_all(PG_FUNCTION_ARGS)
 		return (Datum) 0;
 	deconstruct_array(PG_GETARG_ARRAYTYPE_P(0), UUIDOID, UUID_LEN, false, TYPALIGN_CHAR, &values, &nulls, &count);
 	ids = palloc(Max(count, 1) * sizeof(NexusUuid));
+
+	/* All results together may be far more than one. */
+	scratch = AllocSetContextCreate(caller, "nexus await_all", ALLOCSET_DEFAULT_SIZES);
+	MemoryContextSwitchTo(scratch);
 	open = check_awaited(values, nulls, count, ids);
 	if (open > 0)
 	{
@@ -195,7 +207,12 @@ nexus_await_all(PG_FUNCTION_ARGS)
 		(void) nexus_waiting_until_closed(ids, open, deadline);
 	}
 	for (int i = 0; i < count; i++)
+	{
+		MemoryContextReset(scratch);
 		put_outcome((ReturnSetInfo *) fcinfo->resultinfo, values[i], nulls[i]);
+	}
+	MemoryContextSwitchTo(caller);
+	MemoryContextDelete(scratch);
 	return (Datum) 0;
 }
 
@@ -204,6 +221,7 @@ nexus_state(PG_FUNCTION_ARGS)
 {
 	NexusUuid	id;
 
+	PreventCommandIfParallelMode("nexus.state()");
 	nexus_arguments_read_id(fcinfo, 0, &id);
 	PG_RETURN_TEXT_P(cstring_to_text(nexus_state_name(nexus_waiting_read(&id)->state)));
 }
@@ -215,6 +233,7 @@ nexus_result(PG_FUNCTION_ARGS)
 	NexusUuid	id;
 	Datum		result = (Datum) 0;
 
+	PreventCommandIfParallelMode("nexus.result()");
 	nexus_arguments_read_id(fcinfo, 0, &id);
 	row = nexus_waiting_read(&id);
 	if (row->state == NEXUS_STATE_SUCCEEDED)

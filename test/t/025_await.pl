@@ -12,7 +12,9 @@ use Test::More;
 use Time::HiRes qw(time);
 
 my $SLEEPERS = 100;
-my $node = nexus_node('main', conf => "max_connections = 130\nnexus_pg.await_timeout = 20s");
+my $MB = 1024 * 1024;
+my $SHARED_BUFFERS = 16;	# MB; they count as a session's memory, too
+my $node = nexus_node('main', conf => "max_connections = 130\nnexus_pg.await_timeout = 20s\nshared_buffers = ${SHARED_BUFFERS}MB");
 my $handler = NexusTest::Handler->start;
 create_endpoint($node, 'hello', $handler);
 
@@ -133,6 +135,19 @@ cmp_ok(time() - $time, '<', 2, 'soon');
 is(value($node, "SELECT count(*) FROM nexus.await_all('{}')"), '0', 'of nothing');
 is(value($node, "SELECT count(*) FROM nexus.await_all(NULL)"), '0', 'of NULL');
 
+# What is read of one operation is given back before the next one is read.
+my $large = value($node, "SELECT string_agg(quote_literal(nexus.schedule('hello', 'scripted', 'huge', '{\"size\": $MB}')), ', ') "
+	. 'FROM generate_series(1, 60)');
+my $reader = $node->background_psql('postgres');
+my $pid = $reader->query_safe('SELECT pg_backend_pid()');
+for my $what ('at first', 'once they are closed')
+{
+	is($reader->query_safe("SELECT count(result) FROM nexus.await_all(ARRAY[$large]::uuid[])"), '60', "60 MB of results, $what");
+	my ($most) = slurp_file("/proc/$pid/status") =~ /^VmHWM:\s+(\d+) kB/m;
+	cmp_ok($most / 1024, '<', $SHARED_BUFFERS + 80, 'without holding all of them in memory');
+}
+$reader->quit;
+
 # --- wait holds nothing back
 
 $waiting = begin("CALL nexus.wait('$id')");
@@ -162,6 +177,17 @@ is(value($node, 'SELECT nexus.await(NULL) IS NULL AND nexus.state(NULL) IS NULL 
 $id = started();
 is(value($node, "SELECT nexus.result('$id') IS NULL"), 't', 'result() of an open one');
 is(error_of($node, "BEGIN READ ONLY; SELECT nexus.await('$id', '1 s')"), '25006', 'in a read-only transaction');
+
+# A function that says of itself, wrongly, that parallel workers may run it.
+for my $function (qw(state result await))
+{
+	my ($code, $said) = error_of($node, "CREATE FUNCTION pg_temp.hasty(id uuid) RETURNS text LANGUAGE plpgsql PARALLEL SAFE AS "
+		. "'BEGIN RETURN nexus.$function(id); END'; "
+		. "SELECT set_config(name, 'on', false) FROM pg_settings WHERE name IN ('force_parallel_mode', 'debug_parallel_query'); "
+		. "SELECT pg_temp.hasty('$id')");
+	is($code, '25000', "$function() in a parallel worker");
+	like($said, qr/cannot execute nexus\.$function\(\) during a parallel operation/, 'the error says so');
+}
 
 # --- the operation is scheduled by a transaction that commits later
 
