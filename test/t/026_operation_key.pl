@@ -320,8 +320,9 @@ is(error_of($node, "SELECT nexus.execute('hello', '$long', '$long', operation_ke
 for my $round (1 .. 5)
 {
 	my @waiting = map { begin(execute_sql("crash $round", '{"delay": 100}')) } 1 .. 4;
-	poll('a session that asks', sub {
-		value($node, "SELECT count(*) FROM pg_stat_activity WHERE query ~ 'crash $round' AND pid <> pg_backend_pid()") });
+	poll('a session that asks, or has been answered already', sub {
+		value($node, "SELECT (SELECT count(*) FROM pg_stat_activity WHERE query ~ 'crash $round' AND pid <> pg_backend_pid()) "
+			. "+ (SELECT count(*) FROM nexus.operations WHERE operation_key = 'crash $round')") });
 	my $pid = nexus_pid($node, 'worker');
 	kill 'KILL', $pid;
 	# the server restarts: what was not committed is lost, but nothing is there twice
