@@ -349,9 +349,18 @@ send_one(NexusDispatcher *dispatcher, NexusEndpointQueue *queue)
 	return true;
 }
 
+/* The list of queues is a ring, whose head may stand anywhere. */
+static void
+begin_behind(NexusDispatcher *dispatcher, NexusEndpointQueue *queue)
+{
+	dlist_delete(&dispatcher->queues.head);
+	dlist_insert_after(&queue->node, &dispatcher->queues.head);
+}
+
 void
 nexus_dispatcher_start_due(NexusDispatcher *dispatcher)
 {
+	NexusEndpointQueue *last = NULL;
 	bool		sent = true;
 	dlist_iter	each;
 
@@ -374,9 +383,15 @@ nexus_dispatcher_start_due(NexusDispatcher *dispatcher)
 		{
 			NexusEndpointQueue *queue = dlist_container(NexusEndpointQueue, node, iter.cur);
 
-			sent |= send_one(dispatcher, queue);
+			if (!send_one(dispatcher, queue))
+				continue;
+			sent = true;
+			last = queue;
 		}
 	}
+	/* the next place, or memory, that becomes free is for another one */
+	if (last != NULL)
+		begin_behind(dispatcher, last);
 }
 
 TimestampTz

@@ -83,48 +83,49 @@ nexus_endpoint_queue_free(NexusEndpointQueue *queue)
 	pfree(queue);
 }
 
-/* The base of callback URLs that lead to our own listener directly. */
-static void
-find_own_base(NexusEndpointQueue *queue, int listener_port)
+/* The base of callback URLs that lead to our own listener directly; NULL = none. */
+static char *
+find_own_base(const NexusEndpoint *config, int listener_port)
 {
-	NexusEndpoint plain = *queue->config;
+	NexusEndpoint plain = *config;
+	char	   *own_base = NULL;
 	NexusBuffer base;
 
-	queue->own_base = NULL;
 	plain.callback_url = NULL;
 	nexus_buffer_init(&base, NEXUS_CALLBACK_URL_MAX);
 	if (nexus_callback_url[0] == '\0' && nexus_endpoint_callback_base(&plain, listener_port, &base))
-		queue->own_base = pnstrdup(base.data, base.len);
+		own_base = pnstrdup(base.data, base.len);
 	nexus_buffer_free(&base);
+	return own_base;
 }
 
-/* What was learnt of one address says nothing about another. */
+/* What was learnt of one address, or server, says nothing about another. */
 static bool
 is_another(const NexusEndpoint *before, const NexusEndpoint *now)
 {
-	return strcmp(before->url, now->url) != 0 || before->breaker.failures != now->breaker.failures
+	return before == NULL || now == NULL || strcmp(before->url, now->url) != 0
+		|| before->breaker.failures != now->breaker.failures
 		|| before->breaker.open_interval_us != now->breaker.open_interval_us;
 }
 
 void
 nexus_endpoint_queue_read(NexusEndpointQueue *queue, int listener_port)
 {
-	MemoryContext old = CurrentMemoryContext;
-	MemoryContext before = queue->context;
-	NexusEndpoint *config_before = queue->config;
+	/* goes with the transaction after an error, which leaves all as it was */
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "nexus endpoint", ALLOCSET_SMALL_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(context);
+	NexusEndpoint *config = nexus_endpoint_get(queue->name, true);
+	char	   *own_base = config == NULL ? NULL : find_own_base(config, listener_port);
 
-	forget_callers(queue);
-	queue->config = NULL;
-	queue->own_base = NULL;
-	queue->context = AllocSetContextCreate(MemoryContextGetParent(before), "nexus endpoint", ALLOCSET_SMALL_SIZES);
-	MemoryContextSwitchTo(queue->context);
-	queue->config = nexus_endpoint_get(queue->name, true);
-	if (queue->config != NULL)
-		find_own_base(queue, listener_port);
 	MemoryContextSwitchTo(old);
-	if (config_before != NULL && queue->config != NULL && is_another(config_before, queue->config))
+	if (is_another(queue->config, config))
 		reset_breaker(queue);
-	MemoryContextDelete(before);
+	forget_callers(queue);
+	MemoryContextSetParent(context, MemoryContextGetParent(queue->context));
+	MemoryContextDelete(queue->context);
+	queue->context = context;
+	queue->config = config;
+	queue->own_base = own_base;
 	queue->is_stale = false;
 }
 
@@ -244,11 +245,13 @@ TimestampTz
 nexus_endpoint_queue_opens_at(const NexusEndpointQueue *queue)
 {
 	int64		wait = rate_wait_us(queue);
+	TimestampTz now = GetCurrentTimestamp();
 
-	if (queue->breaker.state == NEXUS_BREAKER_OPEN && queue->queued_count + queue->loaded_count + queue->cancels > 0)
+	if (queue->breaker.state == NEXUS_BREAKER_OPEN && queue->breaker.open_until > now
+		&& queue->queued_count + queue->loaded_count + queue->cancels > 0)
 		return queue->breaker.open_until;
 	if (wait > 0 && queue->loaded_count + queue->cancels > 0)
-		return GetCurrentTimestamp() + wait;
+		return now + wait;
 	return DT_NOEND;
 }
 

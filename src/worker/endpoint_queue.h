@@ -120,7 +120,7 @@ extern bool nexus_endpoint_queue_admits(const NexusEndpointQueue *queue, const N
 
 /*
  * When what waits may be sent for time's sake alone: the breaker lets a probe
- * through, or the rate allows another request.  DT_NOEND where time is not what it waits for.
+ * through, or the rate allows another request.  DT_NOEND where time is not (or no more) what it waits for.
  */
 extern TimestampTz nexus_endpoint_queue_opens_at(const NexusEndpointQueue *queue);
 
