@@ -256,7 +256,7 @@ find_blocked_reason(const NexusEndpoint *endpoint, Oid owner, bool has_callback_
 		return "no_usage";
 	if (is_breaker_open(endpoint))
 		return "breaker_open";
-	/* these two hold back starts only, and hide nothing that holds back cancels too */
+	/* of starts only: they come last, to hide nothing that cancels wait for */
 	if (!has_callback_base && format_callback_base(endpoint) == NULL)
 		return "no_callback_url";
 	if (!has_own_callback_url(endpoint) && !nexus_worker_registry_listener_is_up())
