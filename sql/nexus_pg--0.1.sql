@@ -275,7 +275,8 @@ SELECT o.id, o.endpoint, o.service, o.operation, o.owner,
     b.reason AS blocked_reason,
     o.attempt, o.scheduled_time, o.started_time, o.last_attempt_complete_time,
     CASE WHEN v.mine THEN o.last_attempt_failure END AS last_attempt_failure,
-    o.next_attempt_schedule_time, o.deadline,
+    CASE WHEN o.next_attempt_schedule_time > clock_timestamp() THEN o.next_attempt_schedule_time END AS next_attempt_schedule_time,
+    o.deadline,
     CASE WHEN b.reason IS NOT NULL AND o.state = 'started' THEN 'blocked'
         WHEN o.cancellation_state = 'backing_off'
             AND o.cancellation_next_attempt_schedule_time <= clock_timestamp() THEN 'scheduled'

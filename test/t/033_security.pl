@@ -57,7 +57,7 @@ value($node, 'REVOKE USAGE ON FOREIGN SERVER guarded FROM alice');
 my $other = value($node, q{SELECT nexus.schedule('guarded', 'any', 'o')});
 is(wait_closed($node, $other), 'succeeded', 'REVOKE: the operations of others go on');
 ok($node->poll_query_until('postgres', "SELECT clock_timestamp() > next_attempt_schedule_time + interval '200 ms' "
-	. "FROM nexus.pending_operations WHERE id = '$id'"), 'the time of the next attempt passes');
+	. "FROM nexus.operations WHERE id = '$id'"), 'the time of the next attempt passes');
 my $row = row_of($node, 'pending_operations', $id);
 is("$row->{state} $row->{blocked_reason}", 'blocked no_usage', 'REVOKE blocks it');
 is(scalar($handler->log(request_id => $id)), 1, 'and nothing is sent');
