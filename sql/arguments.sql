@@ -33,7 +33,7 @@ CREATE FUNCTION pg_temp.with(argument text) RETURNS text LANGUAGE sql AS $$
     SELECT pg_temp.try($q$'regress_off', 'hello', 'say', $q$ || argument)
 $$;
 
--- Names
+-- Names: item 10, scenario 75
 SELECT pg_temp.try($$NULL, 'hello', 'say'$$);
 SELECT pg_temp.try($$'regress_off', NULL, 'say'$$);
 SELECT pg_temp.try($$'regress_off', 'hello', NULL$$);
@@ -51,7 +51,7 @@ SELECT pg_temp.try($$'regress_none', 'hello', 'say'$$);
 SELECT pg_temp.try($$repeat('e', 100), 'hello', 'say'$$);
 SELECT pg_temp.try($$'regress_other', 'hello', 'say'$$);
 
--- Time-outs
+-- Time-outs: scenarios 43 and 75
 SELECT pg_temp.with($$schedule_to_close_timeout => '-1s'$$);
 SELECT pg_temp.with($$start_to_close_timeout => '1 day -25 hours'$$);
 SELECT pg_temp.with($$schedule_to_start_timeout => '-1s'$$);
@@ -59,7 +59,7 @@ SELECT pg_temp.with($$schedule_to_start_timeout => '1s'$$);
 SELECT pg_temp.with($$schedule_to_start_timeout => '0'$$);
 SELECT nexus.schedule('regress_off', 'hello', 'timeouts', start_to_close_timeout => '200 years') AS id \gset
 SELECT start_to_close_timeout FROM nexus.operations WHERE id = :'id';
--- No part takes longer than the whole, and what the endpoint allows at most holds where nothing is said
+-- No part takes longer than the whole, and what the endpoint allows at most holds where nothing is said: scenario 42
 SELECT nexus.schedule('regress_off', 'hello', 'timeouts', schedule_to_close_timeout => '2 months 36 hours',
     schedule_to_start_timeout => '3 months', start_to_close_timeout => '1 hour') AS id \gset
 SELECT schedule_to_close_timeout, schedule_to_start_timeout, start_to_close_timeout FROM nexus.operations
@@ -109,7 +109,7 @@ SELECT nexus.schedule('regress_off', 'hello', 'say', operation_key => 'k') = id,
     nexus.schedule('regress_off', 'hello', 'say, too', operation_key => 'k') = id
   FROM nexus.operations WHERE operation_key = 'k' AND operation = 'say';
 
--- Headers
+-- Headers: scenarios 75 and 77
 SELECT pg_temp.with($$headers => '[]'$$);
 SELECT pg_temp.with($$headers => '"a"'$$);
 SELECT pg_temp.with($$headers => '{"a": 1}'$$);
@@ -128,7 +128,7 @@ SELECT headers FROM nexus.operations WHERE id = :'id';
 SELECT nexus.schedule('regress_off', 'hello', 'headers', headers => '{}') AS id \gset
 SELECT headers IS NULL FROM nexus.operations WHERE id = :'id';
 
--- Summaries
+-- Summaries: scenario 75
 SELECT pg_temp.with($$summary => repeat('s', 400)$$);
 SELECT pg_temp.with($$summary => repeat('s', 401)$$);
 
@@ -182,7 +182,7 @@ SELECT every(id::text LIKE '________-____-7%'), every(id > previous)
           FROM (SELECT nexus.schedule('regress_off', 'hello', 'ids') AS id FROM generate_series(1, 1000)) made) pairs
   WHERE previous IS NOT NULL;
 
--- Nothing, and nobody's
+-- Nothing, and nobody's: scenario 90
 SELECT nexus.state(NULL) IS NULL, nexus.result(NULL) IS NULL, nexus.await(NULL) IS NULL, nexus.cancel(NULL) IS NULL,
     nexus.terminate(NULL) IS NULL, nexus.retry(NULL) IS NULL;
 SELECT count(*) FROM nexus.await_all(NULL);

@@ -22,7 +22,7 @@ SELECT pg_describe_object(classid, objid, 0) FROM pg_depend
 SELECT relname FROM pg_class WHERE relnamespace = 'nexus'::regnamespace AND relkind = 'r'
   AND oid <> ALL (SELECT unnest(extconfig) FROM pg_extension WHERE extname = 'nexus_pg');
 
--- One operation of every kind, of an incarnation that no worker has
+-- One operation of every kind, of an incarnation that no worker has: scenario 88
 CREATE SERVER regress_off FOREIGN DATA WRAPPER nexus OPTIONS (url 'http://127.0.0.1:9', enabled 'false');
 CREATE SERVER regress_callback FOREIGN DATA WRAPPER nexus OPTIONS (url 'http://127.0.0.1:9', callback_url 'http://callback.example');
 CREATE TEMP TABLE made (LIKE nexus.operation INCLUDING DEFAULTS);

@@ -3,10 +3,14 @@
     worker.py ADDRESS NAMESPACE TASK_QUEUE
 
 Operations: Echo (answers at once), Links (answers with the links it was given),
-Flaky (fails twice for each request id), Uncancelable (refuses cancel requests),
-and six that are workflows whose id is the request id: SayHello, Sleep (until
-canceled or so many seconds), Fail, Wait (until it gets the signal "release"),
-CleanUp (canceled, it waits for that signal first), Ignore (goes on until it).
+Headers (answers with the header "key"), Flaky (fails twice for each request id),
+Uncancelable (refuses cancel requests, with that header), and some that are
+workflows whose id is the request id: SayHello, Sleep (until canceled or so many
+seconds), Fail, Nothing (no input, no result), Wait (until it gets the signal
+"release"), Expire (the same, for a second), CleanUp (canceled, it waits for that
+signal first), Ignore (goes on until it).  Shared is one workflow, waiting for the
+signal, for all that ask with the same message: "use-existing", or "fail" where it
+is there already.
 """
 import asyncio
 import collections
@@ -20,6 +24,7 @@ import nexusrpc
 import nexusrpc.handler
 from temporalio import nexus, workflow
 from temporalio.client import Client
+from temporalio.common import WorkflowIDConflictPolicy
 from temporalio.exceptions import ApplicationError
 from temporalio.worker import Worker
 
@@ -79,7 +84,14 @@ class SleepWorkflow:
 class FailWorkflow:
     @workflow.run
     async def run(self, message: Message) -> Message:
-        raise ApplicationError(message.Message, type="Refused", non_retryable=True)
+        raise ApplicationError(message.Message, {"left": 0}, type="Refused", non_retryable=True)
+
+
+@workflow.defn
+class NothingWorkflow:
+    @workflow.run
+    async def run(self) -> None:
+        pass
 
 
 @workflow.defn
@@ -147,18 +159,23 @@ class UncancelableHandler(nexusrpc.handler.OperationHandler[Message, Message]):
         return nexusrpc.handler.StartOperationResultAsync(token=ctx.request_id)
 
     async def cancel(self, ctx: nexusrpc.handler.CancelOperationContext, token: str) -> None:
-        raise nexusrpc.HandlerError("cannot be canceled", type=nexusrpc.HandlerErrorType.NOT_IMPLEMENTED)
+        raise nexusrpc.HandlerError(f"cannot be canceled {ctx.headers.get('key', '')}".rstrip(),
+                                    type=nexusrpc.HandlerErrorType.NOT_IMPLEMENTED)
 
 
 @nexusrpc.service
 class HelloService:
     Echo: nexusrpc.Operation[Message, Message]
     Links: nexusrpc.Operation[Message, Message]
+    Headers: nexusrpc.Operation[Message, Message]
     Flaky: nexusrpc.Operation[Message, Message]
     SayHello: nexusrpc.Operation[Greeting, Message]
     Sleep: nexusrpc.Operation[Duration, Message]
     Fail: nexusrpc.Operation[Message, Message]
+    Nothing: nexusrpc.Operation[None, None]
     Wait: nexusrpc.Operation[Message, Message]
+    Expire: nexusrpc.Operation[Message, Message]
+    Shared: nexusrpc.Operation[Message, Message]
     CleanUp: nexusrpc.Operation[Message, Message]
     Ignore: nexusrpc.Operation[Message, Message]
     Uncancelable: nexusrpc.Operation[Message, Message]
@@ -176,6 +193,10 @@ class HelloHandler:
     @nexusrpc.handler.sync_operation
     async def Links(self, ctx: nexusrpc.handler.StartOperationContext, message: Message) -> Message:
         return Message(" ".join(f"{link.type} {link.url}" for link in ctx.inbound_links))
+
+    @nexusrpc.handler.sync_operation
+    async def Headers(self, ctx: nexusrpc.handler.StartOperationContext, message: Message) -> Message:
+        return Message(ctx.headers.get("key", ""))
 
     @nexusrpc.handler.sync_operation
     async def Flaky(self, ctx: nexusrpc.handler.StartOperationContext, message: Message) -> Message:
@@ -205,6 +226,25 @@ class HelloHandler:
         return await ctx.start_workflow(WaitWorkflow.run, message, id=ctx.request_id)
 
     @nexus.workflow_run_operation
+    async def Nothing(self, ctx: nexus.WorkflowRunOperationContext, nothing: None) -> nexus.WorkflowHandle[None]:
+        return await ctx.start_workflow(NothingWorkflow.run, id=ctx.request_id)
+
+    @nexus.workflow_run_operation
+    async def Expire(self, ctx: nexus.WorkflowRunOperationContext,
+                     message: Message) -> nexus.WorkflowHandle[Message]:
+        return await ctx.start_workflow(WaitWorkflow.run, message, id=ctx.request_id,
+                                        execution_timeout=datetime.timedelta(seconds=1))
+
+    @nexus.workflow_run_operation
+    async def Shared(self, ctx: nexus.WorkflowRunOperationContext,
+                     message: Message) -> nexus.WorkflowHandle[Message]:
+        policy = WorkflowIDConflictPolicy.FAIL
+        if message.Message == "use-existing":
+            policy = WorkflowIDConflictPolicy.USE_EXISTING
+        return await ctx.start_workflow(WaitWorkflow.run, message, id=f"shared-{message.Message}",
+                                        id_conflict_policy=policy)
+
+    @nexus.workflow_run_operation
     async def CleanUp(self, ctx: nexus.WorkflowRunOperationContext,
                       message: Message) -> nexus.WorkflowHandle[Message]:
         return await ctx.start_workflow(CleanUpWorkflow.run, message, id=ctx.request_id)
@@ -226,7 +266,8 @@ async def main(address: str, namespace: str, task_queue: str) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
     async with Worker(
             client, task_queue=task_queue, nexus_service_handlers=[HelloHandler()],
-            workflows=[SayHelloWorkflow, SleepWorkflow, FailWorkflow, WaitWorkflow, CleanUpWorkflow, IgnoreWorkflow],
+            workflows=[SayHelloWorkflow, SleepWorkflow, FailWorkflow, NothingWorkflow, WaitWorkflow, CleanUpWorkflow,
+                       IgnoreWorkflow],
             max_cached_workflows=MAX_CONCURRENT):
         print("polling", flush=True)
         await stopped.wait()

@@ -165,9 +165,9 @@ INSERT INTO nexus.operation (id, incarnation, endpoint, service, operation, owne
 	SELECT gen_random_uuid(), gen_random_uuid(), 'busy', 's', 'o', 'postgres'::regrole, 'started', now(), 'try_cancel'
 SQL
 my ($state, $said) = error_of($node, 'DROP SERVER busy CASCADE');
-is($state, '55006', 'DROP SERVER with an open operation is refused');
+is($state, '55006', 'scenario 18: DROP SERVER with an open operation is refused');
 like($said, qr/HINT:.*nexus\.terminate/, 'with a hint');
-is(error_of($node, 'ALTER SERVER busy RENAME TO calm'), '55006', 'and so is RENAME');
+is(error_of($node, 'ALTER SERVER busy RENAME TO calm'), '55006', 'scenario 18: and so is RENAME');
 is(error_of($node, "ALTER SERVER busy OPTIONS (SET url 'http://127.0.0.1:2/nexus')"), '', 'but not ALTER');
 is(error_of($node, 'ALTER SERVER free RENAME TO freed'), '', 'an endpoint without operations can be renamed');
 is(error_of($node, 'DROP SERVER freed'), '', 'and dropped');

@@ -30,6 +30,7 @@ sub outcome
 	}
 	is(wait_closed($node, $id), $state, "$name: $state");
 	is(history_of($node, $id), $expect{events}, "$name: events");
+	is(row_of($node, 'pending_operations', $id), undef, "scenario 80: $name: no longer pending");
 	my ($code, $said) = error_of($node, "SELECT nexus.await('$id')");
 	is($code, $expect{code}, "$name: SQLSTATE");
 	like($said, $expect{like}, "$name: message") if $expect{like};
@@ -56,13 +57,13 @@ my $id = outcome('in the reply', 'echo', { message => 'hi' }, 'succeeded', code 
 is(result($id), '{"message": "hi"}', 'its result');
 my $row = row_of($node, 'operations', $id);
 is($row->{attempt}, 1, 'at the first attempt');
-is($row->{started_time}, undef, 'it was never started');
+is($row->{started_time}, undef, 'scenario 1: it was never started');
 is($row->{result_content_type}, 'application/json', 'the type of its result');
 is(row_of($node, 'pending_operations', $id), undef, 'it is not pending');
 is(value($node, "SELECT nexus.result('$id')"), '{"message": "hi"}', 'result() shows it');
 
 $id = outcome('without a body', 'empty', undef, 'succeeded', code => '', events => 'Scheduled Completed');
-is(value($node, "SELECT nexus.await('$id') IS NULL"), 't', 'reads as NULL');
+is(value($node, "SELECT nexus.await('$id') IS NULL"), 't', 'item 16, scenario 21: reads as NULL');
 
 $id = outcome('of JSON null', 'reply', { headers => { 'Content-Type' => 'application/json' }, body => 'null' },
 	'succeeded', code => '', events => 'Scheduled Completed');
@@ -75,12 +76,12 @@ is(value($node, "SELECT result IS NULL AND result_bytes = 'words' FROM nexus.ope
 
 $id = outcome('in chunks', 'reply', { headers => { 'Content-Type' => 'application/json' }, body => '[1]', chunked => \1 },
 	'succeeded', code => '', events => 'Scheduled Completed');
-is(result($id), '[1]', 'is put together');
+is(result($id), '[1]', 'item 39: is put together');
 
 $id = outcome('by callback', 'async', { result => { n => 1 }, after => 20 }, 'succeeded', code => '',
 	events => 'Scheduled Started Completed');
 is(result($id), '{"n": 1}', 'its result');
-is(row_of($node, 'operations', $id)->{operation_token}, "token-$id", 'the token of the handler');
+is(row_of($node, 'operations', $id)->{operation_token}, "token-$id", 'scenario 2: the token of the handler');
 
 # --- not a success
 
@@ -117,9 +118,9 @@ outcome('after the start', 'async', { after => undef }, 'timed_out', code => 'NX
 $id = outcome('by terminate', 'async', { after => undef }, 'terminated', code => 'NX004',
 	events => 'Scheduled Started Terminated', like => qr/was terminated: enough/,
 	close => sub { is(value($node, "SELECT nexus.terminate('$_[0]', 'enough')"), 't', 'terminate takes it'); });
-is($handler->stats->{cancels}, 0, 'the handler is not told');
+is($handler->stats->{cancels}, 0, 'scenario 94: the handler is not told');
 like(value($node, "SELECT attributes FROM nexus.operation_history WHERE operation_id = '$id' AND event_type LIKE '%Terminated'"),
-	qr/"message": "enough"/, 'its event has the reason');
+	qr/"message": "enough"/, 'scenario 94: its event has the reason');
 
 outcome('by cancel', 'async', { after => undef, cancel => { complete => 'canceled', after => 50 } }, 'canceled',
 	code => 'NX002', events => 'Scheduled Started CancelRequested CancelRequestCompleted Canceled',
@@ -137,7 +138,7 @@ for my $case ([ 'a closed connection', 'close', undef, 0 ], [ 'a reset', 'reset'
 	$id = schedule($node, 'hello', $operation, $input, schedule_to_close_timeout => '1 min');
 	wait_state($node, $id, 'backing_off');
 	my ($attempt) = attempts_of($node, $id);
-	is($attempt->{retryable}, JSON::PP::true, "$name: is tried again");
+	is($attempt->{retryable}, JSON::PP::true, "scenario 22: $name: is tried again");
 	is($attempt->{http_status} // 0, $status, "$name: status of the attempt");
 	ok($attempt->{failure}{message}, "$name: has a message") or diag(json_text($attempt));
 	value($node, "SELECT nexus.terminate('$id')");
@@ -156,12 +157,12 @@ wait_state($node, $started, 'started');
 ok(poll('the hanging request', sub { $handler->log(request_id => $hanging) }), 'a request is on its way');
 
 $row = row_of($node, 'pending_operations', $hanging);
-is("$row->{state} $row->{attempt} $row->{summary}", 'scheduled 0 in flight', 'in flight: scheduled');
+is("$row->{state} $row->{attempt} $row->{summary}", 'scheduled 0 in flight', 'scenario 79: in flight: scheduled, with its summary');
 is(value($node, "SELECT deadline - scheduled_time FROM nexus.pending_operations WHERE id = '$hanging'"), '01:00:00',
 	'deadline');
 $row = row_of($node, 'pending_operations', $backing);
 is("$row->{state} $row->{attempt}", 'backing_off 1', 'backing off: attempt 1');
-is($row->{last_attempt_failure}{message}, 'busy', 'with the failure');
+is($row->{last_attempt_failure}{message}, 'busy', 'scenario 7: with the failure');
 is($row->{last_attempt_failure}{details}{type}, 'UNAVAILABLE', 'and its type');
 ok($row->{next_attempt_schedule_time} gt $row->{last_attempt_complete_time}, 'and when it is tried again');
 my ($attempt) = attempts_of($node, $backing);
@@ -183,7 +184,7 @@ for my $operation ('echo', 'async', 'empty')
 		$operation eq 'empty' ? (headers => json_text({ 'X-Script' => json_text({ links => \@links }) })) : ());
 	is(wait_closed($node, $id), 'succeeded', "$operation with links");
 	$closed{succeeded}++;
-	is_deeply(row_of($node, 'operations', $id)->{links}, \@links, 'its links, in their order');
+	is_deeply(row_of($node, 'operations', $id)->{links}, \@links, 'item 22: its links, in their order');
 	my $type = $operation eq 'async' ? 'Started' : 'Completed';
 	is_deeply(json_of(value($node, "SELECT attributes->'links' FROM nexus.operation_history WHERE operation_id = '$id' "
 		. "AND event_type LIKE '%$type'")), \@links, "and in the event $type");
@@ -198,10 +199,10 @@ my ($start) = $handler->log(request_id => $id, kind => 'start');
 is($start->{method}, 'POST', 'POST');
 like($start->{path}, qr{^/nexus/scripted/async\?callback=http%3A%2F%2F127\.0\.0\.1%3A\d+%2Fnexus%2Fcallback%2F}i, 'to the operation');
 my $headers = $start->{headers};
-is($headers->{'x-own'}, 'mine', "the caller's header");
-is($headers->{'content-type'}, 'application/json', 'the type of the input');
+is($headers->{'x-own'}, 'mine', "item 6, scenario 26: the caller's header");
+is($headers->{'content-type'}, 'application/json', 'item 9: the type of the input');
 is($headers->{'temporal-nexus-failure-support'}, 'true', 'causes are asked for');
-like($headers->{'nexus-callback-nexus-pg-token'}, qr/^1\.1\.[\w-]{43}$/, 'the token for the callback');
+like($headers->{'nexus-callback-nexus-pg-token'}, qr/^1\.1\.[\w-]{43}$/, 'item 5, scenario 3: the token for the callback');
 like($headers->{'request-timeout'}, qr/^\d+ms$/, 'Request-Timeout');
 like($headers->{'operation-timeout'}, qr/^(?:60000|59\d{3})ms$/, 'Operation-Timeout');
 ok(!exists $headers->{'nexus-callback-source'}, 'no Nexus-Callback-Source');
@@ -211,15 +212,15 @@ $id = value($node, "SELECT nexus.schedule('hello', 'Ser/vic e', 'a b/c', NULL)")
 wait_closed($node, $id);
 $closed{failed}++;
 ($start) = $handler->log(request_id => $id);
-like($start->{path}, qr{^/nexus/Ser%2Fvic%20e/a%20b%2Fc\?}, 'names are escaped');
-is($start->{body_bytes}, 0, 'no input: no body');
+like($start->{path}, qr{^/nexus/Ser%2Fvic%20e/a%20b%2Fc\?}, 'item 1: names are escaped');
+is($start->{body_bytes}, 0, 'item 9: no input: no body');
 ok(!exists $start->{headers}{'content-type'}, 'and no type');
 
 $id = value($node, "SELECT nexus.schedule_bytes('hello', 'any', 'bytes', '\\x00ff01', 'application/x-mine')");
 wait_closed($node, $id);
 $closed{succeeded}++;
 is(value($node, "SELECT result_bytes, result_content_type FROM nexus.operations WHERE id = '$id'"),
-	'\x00ff01|application/x-mine', 'bytes there and back');
+	'\x00ff01|application/x-mine', 'item 14: bytes there and back');
 
 # --- execute
 

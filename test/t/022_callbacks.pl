@@ -40,8 +40,8 @@ my $locked_post = begin_post($locked_url, $locked_headers, '"kept"');
 # --- when it comes
 
 my $id = schedule($node, 'hello', 'async', { early => \1, result => 1, links => [ { url => 'https://e.com/a', type => 't' } ] });
-is(wait_closed($node, $id), 'succeeded', 'before the reply to the start');
-is(history_of($node, $id), 'Scheduled Started Completed', 'with a Started of its own');
+is(wait_closed($node, $id), 'succeeded', 'item 56, scenario 47: before the reply to the start');
+is(history_of($node, $id), 'Scheduled Started Completed', 'scenario 47: with a Started of its own');
 my $row = row_of($node, 'operations', $id);
 is($row->{operation_token}, "token-$id", 'the token is from the callback');
 like(value($node, "SELECT started_time - scheduled_time BETWEEN '-1 s' AND '1 s' FROM nexus.operations WHERE id = '$id'"),
@@ -52,18 +52,18 @@ create_endpoint($node, 'hour', $handler, retry_initial_interval => '1h', retry_m
 $id = schedule($node, 'hour', 'handler-error', { status => 503 });
 wait_state($node, $id, 'backing_off');
 my ($url, $headers) = callback_of($handler, $id);
-is(post($url, { %$headers, 'Nexus-Operation-Start-Time' => 'Mon, 01 Jan 2001 00:00:00 GMT' }, '7'), 200, 'while it backs off');
+is(post($url, { %$headers, 'Nexus-Operation-Start-Time' => 'Mon, 01 Jan 2001 00:00:00 GMT' }, '7'), 200, 'scenario 48: while it backs off');
 is(history_of($node, $id), 'Scheduled Started Completed', 'events keep their order, whatever clock the handler has');
 is(value($node, "SELECT nexus.await('$id')"), '7', 'is its result');
-is(row_of($node, 'operations', $id)->{next_attempt_schedule_time}, undef, 'no attempt is due any more');
+is(row_of($node, 'operations', $id)->{next_attempt_schedule_time}, undef, 'scenario 48: no attempt is due any more');
 
 ($id, $url, $headers) = started();
 is(post($url, $headers, '1'), 200, 'once: 200');
 is(state_of($node, $id), 'succeeded', 'the answer comes after the commit');
-is(post($url, $headers, '1'), 200, 'the same again: 200');
-is(post($url, { %$headers, 'Nexus-Operation-State' => 'failed' }, '{"message": "other"}'), 200, 'another outcome: 200');
+is(post($url, $headers, '1'), 200, 'item 57, scenario 46: the same again: 200');
+is(post($url, { %$headers, 'Nexus-Operation-State' => 'failed' }, '{"message": "other"}'), 200, 'item 58: another outcome: 200');
 is(value($node, "SELECT nexus.await('$id')"), '1', 'the first stands');
-is(history_of($node, $id), 'Scheduled Started Completed', 'and there is one event');
+is(history_of($node, $id), 'Scheduled Started Completed', 'scenario 46: and there is one event');
 is(value($node, "SELECT succeeded + failed FROM nexus.stat_endpoints WHERE endpoint = 'hello'"), '2', 'counted once');
 
 my @sockets = do { ($id, $url, $headers) = started(); map { begin_post($url, $headers, $_) } 1 .. 20 };
@@ -72,12 +72,12 @@ is(history_of($node, $id), 'Scheduled Started Completed', 'one effect');
 
 ($id, $url, $headers) = started(schedule_to_close_timeout => '200ms');
 is(wait_closed($node, $id), 'timed_out', 'its time ran out');
-is(post($url, $headers, '1'), 200, 'late after a time-out: 200');
+is(post($url, $headers, '1'), 200, 'item 58, scenario 56: late after a time-out: 200');
 is(state_of($node, $id), 'timed_out', 'and no effect');
 ($id, $url, $headers) = started();
 value($node, "SELECT nexus.terminate('$id')");
 wait_closed($node, $id);
-is(post($url, $headers, '1'), 200, 'late after terminate: 200');
+is(post($url, $headers, '1'), 200, 'item 58: late after terminate: 200');
 is(state_of($node, $id), 'terminated', 'and no effect');
 
 # --- who sends it
@@ -103,33 +103,35 @@ sub url_for { (my $of = $url) =~ s{[^/]+$}{$_[0]}; return $of; }
 
 is(token_for($id), $token, 'the token is an HMAC');
 is($headers->{Token}, $token, 'it travels under the name of the specification, too');
-is(post($url, { %$headers, 'Nexus-Pg-Token' => undef, Token => undef }, '1'), 401, 'no token: 401');
-is(post($url, { %$headers, 'Nexus-Pg-Token' => $forged }, '1'), 401, 'forged: 401');
-is(post($url, { %$headers, 'Nexus-Pg-Token' => $others->{'Nexus-Pg-Token'} }, '1'), 401, "another operation's: 401");
+is(post($url, { %$headers, 'Nexus-Pg-Token' => undef, Token => undef }, '1'), 401, 'item 59, scenario 51: no token: 401');
+is(post($url, { %$headers, 'Nexus-Pg-Token' => $forged }, '1'), 401, 'item 59: forged: 401');
+is(post($url, { %$headers, 'Nexus-Pg-Token' => $others->{'Nexus-Pg-Token'} }, '1'), 401, "item 59, scenario 50: another operation's: 401");
 (my $other_key = $token) =~ s/^1\.1\./1.2./;
 is(post($url, { %$headers, 'Nexus-Pg-Token' => $other_key }, '1'), 401, 'of a key that is not there: 401');
-is(post($url, { %$headers, 'Nexus-Pg-Token' => 'x' }, '1'), 401, 'malformed: 401');
-is(post($unknown, $headers, '1'), 404, 'an unknown incarnation: 404');
+is(post($url, { %$headers, 'Nexus-Pg-Token' => 'x' }, '1'), 401, 'scenario 51: malformed: 401');
+(my $other_version = $token) =~ s/^1\./2./;
+is(post($url, { %$headers, 'Nexus-Pg-Token' => $other_version }, '1'), 401, 'scenario 51: of another version: 401');
+is(post($unknown, $headers, '1'), 404, 'item 59, scenario 52: an unknown incarnation: 404');
 my $never = value($node, 'SELECT gen_random_uuid()');
 is(post(url_for($never), { %$headers, 'Nexus-Pg-Token' => $forged }, '1'), 401,
 	'forged and unknown: as if it were known');
 (my $young = $id) =~ s/.{12}$/000000000000/;
-is(post(url_for($young), { %$headers, 'Nexus-Pg-Token' => token_for($young) }, '1'), 404, 'good token, never there: 404');
+is(post(url_for($young), { %$headers, 'Nexus-Pg-Token' => token_for($young) }, '1'), 404, 'scenario 50: good token, never there: 404');
 my $old = '01800000-0000-7000-8000-000000000000';
-is(post(url_for($old), { %$headers, 'Nexus-Pg-Token' => token_for($old) }, '1'), 200, 'good token, older than retention: 200');
+is(post(url_for($old), { %$headers, 'Nexus-Pg-Token' => token_for($old) }, '1'), 200, 'scenario 56: good token, older than retention: 200');
 is(state_of($node, $id), 'started', 'nothing of that had an effect');
 
 # --- what breaks the protocol
 
 for my $case (
-	[ 'no state', { 'Nexus-Operation-State' => undef } ],
-	[ 'state running', { 'Nexus-Operation-State' => 'running' } ],
-	[ 'a close time that is none', { 'Nexus-Operation-Close-Time' => 'yesterday' } ],
-	[ 'a start time that is none', { 'Nexus-Operation-Start-Time' => 'yesterday' } ],
-	[ 'a bad link', { 'Nexus-Link' => 'x' } ],
-	[ 'a failure as text', { 'Nexus-Operation-State' => 'failed', 'Content-Type' => 'text/plain' } ],
-	[ 'a failure that is no JSON', { 'Nexus-Operation-State' => 'failed' }, '{' ],
-	[ 'a token over the limit', { 'Nexus-Operation-Token' => 'x' x 5000 } ])
+	[ 'item 52: no state', { 'Nexus-Operation-State' => undef } ],
+	[ 'item 52, scenario 55: state running', { 'Nexus-Operation-State' => 'running' } ],
+	[ 'item 50: a close time that is none', { 'Nexus-Operation-Close-Time' => 'yesterday' } ],
+	[ 'item 51, scenario 55: a start time that is none', { 'Nexus-Operation-Start-Time' => 'yesterday' } ],
+	[ 'item 54: a bad link', { 'Nexus-Link' => 'x' } ],
+	[ 'item 53, scenario 55: a failure as text', { 'Nexus-Operation-State' => 'failed', 'Content-Type' => 'text/plain' } ],
+	[ 'item 53, scenario 55: a failure that is no JSON', { 'Nexus-Operation-State' => 'failed' }, '{' ],
+	[ 'scenario 53: a token over the limit', { 'Nexus-Operation-Token' => 'x' x 5000 } ])
 {
 	my ($name, $change, $body) = @$case;
 	my ($status, $answer) = post($url, { %$headers, %$change }, $body // '{"message": "m"}');
@@ -142,12 +144,12 @@ is(state_of($node, $id), 'started', 'nothing of that had an effect');
 
 my $longest = '"' . 'x' x ($MAX_PAYLOAD - 2) . '"';
 my $in_chunks = sub { my @parts = unpack '(a7000)*', $_[0]; return sub { return shift @parts } };
-is(post($url, $headers, "$longest "), 413, 'one byte over the limit: 413');
-is(post($url, $headers, $in_chunks->("$longest ")), 413, 'and so in chunks');
-is(post($url, $headers, $longest), 200, 'at the limit: 200');
+is(post($url, $headers, "$longest "), 413, 'item 61, scenario 53: one byte over the limit: 413');
+is(post($url, $headers, $in_chunks->("$longest ")), 413, 'items 48 and 61: and so in chunks');
+is(post($url, $headers, $longest), 200, 'item 61: at the limit: 200');
 is(value($node, "SELECT length(nexus.await('$id')::text)"), $MAX_PAYLOAD, 'whole');
 ($id, $url, $headers) = started();
-is(post($url, $headers, $in_chunks->($longest)), 200, 'in chunks: 200');
+is(post($url, $headers, $in_chunks->($longest)), 200, 'item 48: in chunks: 200');
 is(value($node, "SELECT length(nexus.await('$id')::text)"), $MAX_PAYLOAD, 'whole');
 
 # --- what it carries
@@ -155,7 +157,7 @@ is(value($node, "SELECT length(nexus.await('$id')::text)"), $MAX_PAYLOAD, 'whole
 for my $time ('2026-01-02T03:04:05Z', '2026-01-02T03:04:05.000Z', '2026-01-02T05:04:05.000000+02:00')
 {
 	($id, $url, $headers) = started();
-	is(post($url, { %$headers, 'Nexus-Operation-Close-Time' => $time }, '1'), 200, "close time $time");
+	is(post($url, { %$headers, 'Nexus-Operation-Close-Time' => $time }, '1'), 200, "item 50: close time $time");
 	is(value($node, "SELECT (attributes->>'handler_close_time')::timestamptz = '2026-01-02 03:04:05Z' "
 		. "FROM nexus.operation_history WHERE operation_id = '$id' AND event_type LIKE '%Completed'"), 't', 'is in the history');
 }
@@ -172,7 +174,7 @@ my @kinds = (
 	[ 'JSON', 'application/json', '{"a": [1, 2.50, null]}', '', '{"a": [1, 2.50, null]}' ],
 	[ 'JSON with a charset', 'application/json; charset=utf-8', '"é"', '', '"é"' ],
 	[ 'a number of 400 digits', 'application/json', '1' x 400, '', '1' x 400 ],
-	[ 'nothing', undef, '', '', '' ],
+	[ 'item 55: nothing', undef, '', '', '' ],
 	[ 'bytes', 'application/octet-stream', "\x00\x01\xff", 'NX008' ],
 	[ 'text', 'text/plain', 'words', 'NX008' ],
 	[ 'no type', undef, '{"a": 1}', 'NX008' ],
@@ -226,7 +228,7 @@ is(value($node, "SELECT nexus.await('$id')"), '[1]', 'its result');
 # --- the locked row
 
 ok(is_silent($locked_post), 'no answer while the row is locked') if time() - $locked_time < $HOLD_SECONDS - 1;
-is(status_of($locked_post), 503, '503 where it could not be committed');
+is(status_of($locked_post), 503, 'item 59: 503 where it could not be committed');
 cmp_ok(time() - $locked_time, '>=', $HOLD_SECONDS - 1, 'not before the hold is over');
 is(state_of($node, $locked), 'started', 'it is open');
 $session->query_safe('COMMIT');
@@ -247,7 +249,7 @@ value($node, "SELECT pg_terminate_backend($worker)");
 $session->query_safe('COMMIT');
 $session->quit;
 is(status_of($post), 200, 'the next worker takes what the last had not committed');
-is(state_of($node, $id), 'succeeded', 'and its answer comes after the commit');
+is(state_of($node, $id), 'succeeded', 'item 44: and its answer comes after the commit');
 
 $handler->stop;
 $node->stop;

@@ -23,7 +23,7 @@ sub timed_out
 	my $failure = row_of($node, 'operations', $id)->{failure};
 	is($failure->{details}{timeoutFailureInfo}{timeoutType}, "TIMEOUT_TYPE_$type", "$name: $type");
 	my ($code, $said) = error_of($node, "SELECT nexus.await('$id')");
-	is($code, 'NX003', "$name: SQLSTATE");
+	is($code, 'NX003', "$name: SQLSTATE, scenario 93");
 	like($said, qr/timed out: \L${type}_timeout/, "$name: message");
 	is(value($node, "SELECT close_time - $since BETWEEN '$seconds s' AND '@{[$seconds + 1]} s' FROM nexus.operations WHERE id = '$id'"),
 		't', "$name: $seconds s after $since");
@@ -55,10 +55,10 @@ my $none = schedule($node, 'hello', 'async', { after => undef }, schedule_to_clo
 my $late = schedule($node, 'hello', 'hang', { for => 800 }, schedule_to_close_timeout => '400ms');
 
 timed_out($id{'never answered'}, 'never answered', 'SCHEDULE_TO_CLOSE', 'scheduled_time', 0.4);
-timed_out($id{'nobody there'}, 'nobody there', 'SCHEDULE_TO_CLOSE', 'scheduled_time', 0.4);
-cmp_ok(scalar(attempts_of($node, $id{'nobody there'})), '>=', 2, 'its failed attempts are kept');
+timed_out($id{'nobody there'}, 'scenario 38: nobody there', 'SCHEDULE_TO_CLOSE', 'scheduled_time', 0.4);
+cmp_ok(scalar(attempts_of($node, $id{'nobody there'})), '>=', 2, 'scenario 41: its failed attempts are kept');
 is(history_of($node, $id{'nobody there'}), 'Scheduled TimedOut', 'its events');
-timed_out($id{'started'}, 'started', 'SCHEDULE_TO_CLOSE', 'scheduled_time', 0.4);
+timed_out($id{'started'}, 'scenario 38: started', 'SCHEDULE_TO_CLOSE', 'scheduled_time', 0.4);
 is(history_of($node, $id{'started'}), 'Scheduled Started TimedOut', 'its events');
 timed_out($id{'start_to_close'}, 'start_to_close', 'START_TO_CLOSE', 'started_time', 0.4);
 is(value($node, "SELECT started_time - scheduled_time > '250 ms' FROM nexus.operations WHERE id = '$id{start_to_close}'"), 't',
@@ -68,15 +68,15 @@ timed_out($id{'the other first'}, 'the other first', 'SCHEDULE_TO_CLOSE', 'sched
 
 timed_out($id{'never started'}, 'scenario 37: never started', 'SCHEDULE_TO_START', 'scheduled_time', 0.4);
 timed_out($id{'nobody to start it'}, 'scenario 37: nobody to start it', 'SCHEDULE_TO_START', 'scheduled_time', 0.4);
-is(row_of($node, 'operations', $id{'nobody to start it'})->{schedule_to_start_timeout}, '00:00:00.4', 'its time-out is shown');
+is(row_of($node, 'operations', $id{'nobody to start it'})->{schedule_to_start_timeout}, '00:00:00.4', 'scenario 37: its time-out is shown');
 timed_out($id{'the start first'}, 'the start first', 'SCHEDULE_TO_START', 'scheduled_time', 0.4);
 timed_out($id{'all three, started'}, 'scenario 39: all three, started', 'START_TO_CLOSE', 'started_time', 0.4);
 is(state_of($node, $started_in_time), 'started', 'scenario 40: schedule_to_start means nothing after the start');
 is(row_of($node, 'pending_operations', $started_in_time)->{deadline}, undef, 'and its deadline is gone');
 is(wait_closed($node, $answered_in_time), 'succeeded', 'a synchronous reply is a start in time');
 
-is(state_of($node, $in_time), 'succeeded', 'a deadline after the end means nothing');
-is(state_of($node, $not_started), 'backing_off', 'start_to_close does not run before the start');
+is(state_of($node, $in_time), 'succeeded', 'scenario 40: a deadline after the end means nothing');
+is(state_of($node, $not_started), 'backing_off', 'scenario 40: start_to_close does not run before the start');
 is(row_of($node, 'pending_operations', $not_started)->{deadline}, undef, 'and has no deadline yet');
 is(state_of($node, $none), 'started', 'zero is no timeout');
 is(row_of($node, 'pending_operations', $none)->{deadline}, undef, 'and no deadline');
@@ -97,8 +97,8 @@ my $id = value($node, q{BEGIN;
 		END LOOP;
 	END $$;
 	COMMIT;});
-timed_out($id, 'used up by its own transaction', 'SCHEDULE_TO_CLOSE', 'scheduled_time', 0.05);
-is($handler->stats->{starts}, $before, 'nothing was sent');
+timed_out($id, 'scenario 16: used up by its own transaction', 'SCHEDULE_TO_CLOSE', 'scheduled_time', 0.05);
+is($handler->stats->{starts}, $before, 'scenario 16: nothing was sent');
 
 # --- blocked operations time out
 
@@ -180,7 +180,7 @@ is(wait_closed($node, $past), 'timed_out', 'a deadline that passed meanwhile');
 for my $case ([ "schedule_to_close_timeout => '-1 s'", '22023' ], [ "start_to_close_timeout => '-1 s'", '22023' ],
 	[ "schedule_to_start_timeout => '-1 s'", '22023' ])
 {
-	is(error_of($node, "SELECT nexus.schedule('hello', 's', 'o', $case->[0])"), $case->[1], "refused: $case->[0]");
+	is(error_of($node, "SELECT nexus.schedule('hello', 's', 'o', $case->[0])"), $case->[1], "scenario 43: refused: $case->[0]");
 }
 
 $handler->stop;

@@ -50,7 +50,7 @@ is(wait_closed($node, $id), 'canceled', 'in the same transaction');
 is(history_of($node, $id), 'Scheduled CancelRequested Canceled', 'its events');
 is(error_of($node, "SELECT nexus.await('$id')"), 'NX002', 'await');
 is(value($node, "SELECT attributes->>'reason', attributes->>'identity' = session_user FROM nexus.operation_history "
-	. "WHERE operation_id = '$id' AND event_type LIKE '%CancelRequested'"), 'changed my mind|t', 'who asked for it, and why');
+	. "WHERE operation_id = '$id' AND event_type LIKE '%CancelRequested'"), 'changed my mind|t', 'scenario 79: who asked for it, and why');
 
 value($node, q{ALTER SERVER hello OPTIONS (ADD enabled 'false')});
 $id = schedule($node, 'hello', 'echo');
@@ -73,17 +73,17 @@ is(cancellation($id), undef, 'a cancel that is rolled back was never there');
 
 # --- started
 
-is(cancel($id), 't', 'started: cancel');
-is(cancel($id), 'f', 'again: false');
+is(cancel($id), 't', 'scenario 61: started: cancel');
+is(cancel($id), 'f', 'scenario 70: again: false');
 ok(wait_cancellation($id, 'succeeded'), 'the handler has taken it');
 is(cancel($id), 'f', 'and again: false');
 is(state_of($node, $id), 'started', 'the operation goes on');
 is(history_of($node, $id), 'Scheduled Started CancelRequested CancelRequestCompleted', 'its events');
 my @sent = cancels_of($id);
 is(scalar(@sent), 1, 'one request');
-is("$sent[0]{method} $sent[0]{path}", 'POST /nexus/scripted/async/cancel', 'to the operation');
-is($sent[0]{body_bytes}, 0, 'without a body');
-like($sent[0]{headers}{'request-timeout'}, qr/^\d+ms$/, 'with a Request-Timeout');
+is("$sent[0]{method} $sent[0]{path}", 'POST /nexus/scripted/async/cancel', 'item 40: to the operation');
+is($sent[0]{body_bytes}, 0, 'item 40: without a body');
+like($sent[0]{headers}{'request-timeout'}, qr/^\d+ms$/, 'item 42: with a Request-Timeout');
 ok(!exists $sent[0]{headers}{'nexus-callback-nexus-pg-token'}, 'without the callback token');
 my ($url, $headers) = callback_of($handler, $id);
 is(post($url, { %$headers, 'Nexus-Operation-State' => 'succeeded' }, '"done"'), 200, 'it may succeed all the same');
@@ -95,7 +95,7 @@ $id = schedule($node, 'hello', 'async', { after => undef }, headers => '{"X-Own"
 wait_state($node, $id, 'started');
 cancel($id);
 ok(wait_cancellation($id, 'succeeded'), "with the caller's headers");
-is((cancels_of($id))[0]{headers}{'x-own'}, 'mine', 'they are sent along');
+is((cancels_of($id))[0]{headers}{'x-own'}, 'mine', 'item 42: they are sent along');
 
 $id = started({ complete => 'canceled', after => 20 });
 cancel($id);
@@ -106,7 +106,7 @@ is(history_of($node, $id), 'Scheduled Started CancelRequested CancelRequestCompl
 
 $id = started({ status => 404, message => 'what?' });
 cancel($id);
-ok(wait_cancellation($id, 'failed'), 'refused with 404');
+ok(wait_cancellation($id, 'failed'), 'item 43, scenario 62: refused with 404');
 is(state_of($node, $id), 'started', 'the operation goes on');
 is(history_of($node, $id), 'Scheduled Started CancelRequested CancelRequestFailed', 'its events');
 my @attempts = attempts_of($node, $id);
@@ -114,12 +114,12 @@ is(join(' ', map { "$_->{kind}:$_->{attempt}:$_->{http_status}" } @attempts), 'c
 is($attempts[0]{retryable}, JSON::PP::false, 'is not repeated');
 is(row_of($node, 'pending_operations', $id)->{cancellation_last_attempt_failure}{message}, 'what?', 'its failure');
 is(cancel($id), 'f', 'it cannot be asked again');
-is(terminate($id), 't', 'but terminate ends it');
+is(terminate($id), 't', 'scenario 94: but terminate ends it');
 is(wait_closed($node, $id), 'terminated', 'here');
 
 $id = started({ status => 500, times => 2 });
 cancel($id);
-ok(wait_cancellation($id, 'succeeded'), 'refused twice with 500, then taken');
+ok(wait_cancellation($id, 'succeeded'), 'item 43, scenario 63: refused twice with 500, then taken');
 @attempts = attempts_of($node, $id);
 is(join(' ', map { "$_->{kind}:$_->{attempt}:$_->{http_status}" } @attempts), 'cancel:1:500 cancel:2:500', 'the attempts');
 my @times = map { $_->{time} } cancels_of($id);
@@ -132,7 +132,7 @@ create_endpoint($node, 'slow', $handler, breaker_failures => 0, retry_initial_in
 $id = started({ status => 503, times => 2 }, endpoint => 'slow');
 cancel($id);
 ok(wait_cancellation($id, 'backing_off'), 'it backs off');
-is(terminate($id), 't', 'terminate meanwhile');
+is(terminate($id), 't', 'scenario 94: terminate meanwhile');
 wait_closed($node, $id);
 my $sent = scalar cancels_of($id);
 my $restarted = started({ status => 503, times => 1 }, endpoint => 'slow');
@@ -141,7 +141,7 @@ ok(wait_cancellation($restarted, 'backing_off'), 'another one backs off');
 $node->restart;
 wait_running($node);
 ok(wait_cancellation($restarted, 'succeeded'), 'and is sent again after a restart');
-is(scalar(cancels_of($id)), $sent, 'a cancel of what was terminated is not');
+is(scalar(cancels_of($id)), $sent, 'scenario 71: a cancel of what was terminated is not');
 is(history_of($node, $id), 'Scheduled Started CancelRequested Terminated', 'its events');
 
 # --- while the start request is on its way
@@ -171,7 +171,7 @@ is(terminate($ended), 't', 'terminate in flight');
 is(wait_closed($node, $ended), 'terminated', 'closes it');
 ok(poll('the reply', sub { $handler->stats->{in_flight} <= 1 }), 'the reply is thrown away');
 is(state_of($node, $ended), 'terminated', 'it stays');
-is(terminate($ended), 'f', 'a second time: false');
+is(terminate($ended), 'f', 'scenario 94: a second time: false');
 is(scalar(cancels_of($ended)), 0, 'the handler is not told');
 
 # --- two sessions, one operation
@@ -211,7 +211,7 @@ $id = started();
 for my $function (qw(cancel terminate))
 {
 	is(error_of($node, "SELECT nexus.$function('$id')", user => 'mallory'), '42704', "$function: somebody else's does not exist");
-	is(error_of($node, "SELECT nexus.$function(gen_random_uuid())"), '42704', "$function: nor does an unknown one");
+	is(error_of($node, "SELECT nexus.$function(gen_random_uuid())"), '42704', "scenario 90: $function: nor does an unknown one");
 	is(value($node, "SELECT nexus.$function(NULL) IS NULL"), 't', "$function of NULL");
 	is(error_of($node, "BEGIN READ ONLY; SELECT nexus.$function('$id')"), '25006', "$function in a read-only transaction");
 }

@@ -43,14 +43,14 @@ my $id = started();
 my $waiting = begin("SELECT nexus.await('$id')");
 ok(wait_sleeping(1), 'a session sleeps');
 $handler->complete($id, result => { n => 1 });
-is(finish($waiting)->{out}, '{"n": 1}', 'the result wakes it');
+is(finish($waiting)->{out}, '{"n": 1}', 'scenarios 44 and 92: the result wakes it');
 
 $id = started();
 $waiting = begin("SELECT nexus.await('$id')");
 wait_sleeping(1);
 my $time = time();
 value($node, "SELECT nexus.terminate('$id')");
-like(finish($waiting)->{err}, qr/ERROR:  NX004/, 'and so does any other end');
+like(finish($waiting)->{err}, qr/ERROR:  NX004/, 'scenario 92: and so does any other end');
 cmp_ok(time() - $time, '<', 2, 'soon');
 
 for my $level ('REPEATABLE READ', 'SERIALIZABLE')
@@ -172,7 +172,7 @@ is(error_of($node, q{BEGIN; SAVEPOINT a; SELECT nexus.schedule('hello', 's', 'o'
 	RELEASE a; CALL nexus.wait(:'id')}), 'NX009', 'and in a subtransaction, by wait');
 is(error_of($node, q{BEGIN; SELECT nexus.schedule('hello', 's', 'o') AS id \gset
 	SELECT * FROM nexus.await_all(ARRAY[:'id']::uuid[])}), 'NX009', 'and by await_all');
-is(error_of($node, 'SELECT nexus.await(gen_random_uuid())'), '42704', 'an unknown operation');
+is(error_of($node, 'SELECT nexus.await(gen_random_uuid())'), '42704', 'scenario 90: an unknown operation');
 is(value($node, 'SELECT nexus.await(NULL) IS NULL AND nexus.state(NULL) IS NULL AND nexus.result(NULL) IS NULL'), 't', 'of NULL');
 $id = started();
 is(value($node, "SELECT nexus.result('$id') IS NULL"), 't', 'result() of an open one');

@@ -110,7 +110,7 @@ for my $policy (qw(allow_duplicate_failed_only allow_duplicate reject_duplicate)
 	is(open_one($key, key_reuse_policy => $policy, summary => 'another'), $id, "scenario 89: $policy: an open one is the one");
 }
 is(row_of($node, 'operations', $id)->{summary}, 'the first', 'what came first stands');
-is(row_of($node, 'operations', $id)->{operation_key}, $key, 'the view shows the key');
+is(row_of($node, 'operations', $id)->{operation_key}, $key, 'scenario 88: the view shows the key');
 is(value($node, "SELECT count(*) FROM nexus.operations WHERE operation_key = '$key'"), 1, 'one operation');
 is(keys_of($key), "1 $id", 'one row of its key');
 isnt(schedule($node, 'other', 'async', { after => undef }, operation_key => $key), $id, 'a key of another endpoint is another key');

@@ -48,7 +48,7 @@ is(value($node, "BEGIN; SELECT nexus.retry('$id') = '$id', nexus.retry('$id') = 
 is(starts($id), 2, 'nothing before the commit');
 value($node, "COMMIT PREPARED 'retry'");
 is(wait_closed($node, $id), 'succeeded', 'and then at once');
-is(starts($id), 3, 'by one more request, under the same id');
+is(starts($id), 3, 'scenario 29: by one more request, under the same id');
 is(scalar(my @failed = attempts_of($node, $id)), 2, 'two failed attempts are on record');
 ok(poll('the requests', sub { pending_requests() == 0 }), 'the request is done with');
 

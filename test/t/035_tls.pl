@@ -61,7 +61,7 @@ sub is_refused
 {
 	my ($endpoint, $to, $reason, $name) = @_;
 	my $id = schedule($node, $endpoint, 'echo');
-	is(wait_state($node, $id, 'backing_off|succeeded|failed'), 'backing_off', "$name: fails, and is tried again");
+	is(wait_state($node, $id, 'backing_off|succeeded|failed'), 'backing_off', "scenario 23: $name: fails, and is tried again");
 	my ($attempt) = attempts_of($node, $id);
 	is($attempt->{http_status}, undef, "$name: there was no answer");
 	like($attempt->{failure}{message}, $reason, "$name: the reason is said");

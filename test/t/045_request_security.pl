@@ -41,6 +41,8 @@ getaddrinfo(const char *node, const char *service, const struct addrinfo *hints,
 	for (size_t i = 0; node != NULL && i < sizeof(names) / sizeof(names[0]); i++)
 		if (strcmp(node, names[i].name) == 0)
 			return next(names[i].address, service, hints, result);
+	if (node != NULL && strcmp(node, "unknown.test") == 0)
+		return EAI_NONAME;
 	return next(node, service, hints, result);
 }
 C
@@ -126,6 +128,14 @@ value($node, "SELECT nexus.cancel('$id')");
 ok(poll('the cancel', sub { (row_of($node, 'operations', $id)->{cancellation_state} // '') eq 'backing_off' }), 'of a cancel request: tried again');
 value($node, "SELECT nexus.terminate('$id')");
 is($stranger->stats->{requests}, 0, 'nothing has reached where they point');
+
+# --- a name that nobody knows
+
+create_endpoint($node, 'unknown', 'http://unknown.test:9/nexus', %once);
+$id = schedule($node, 'unknown', 'echo', 1);
+is(wait_state($node, $id, 'failed|backing_off'), 'backing_off', 'scenario 23: a host without an address: tried again');
+like((attempts_of($node, $id))[0]{failure}{message}, qr/resolve host.*unknown\.test/i, 'scenario 23: says which');
+value($node, "SELECT nexus.terminate('$id')");
 
 # --- link-local addresses
 

@@ -77,7 +77,7 @@ like($message, qr/"type": "BAD_REQUEST"/, 'as a handler error');
 my $deserted = NexusTest::schedule($node, 'deserted', 'Echo', {}, service => 'HelloService');
 NexusTest::wait_state($node, $deserted, 'backing_off');
 is(sql("SELECT http_status || ' ' || retryable FROM nexus.failed_attempts WHERE operation_id = '$deserted'"), '520 true',
-	'where no worker polls, the attempt fails and is tried again');
+	'item 98: where no worker polls, the attempt fails and is tried again');
 
 # --- cancel, terminate, time out --------------------------------------------
 
@@ -100,7 +100,7 @@ $id = schedule('Wait', { Message => 'too late' }, start_to_close_timeout => '500
 is(NexusTest::wait_closed($node, $id), 'timed_out', 'start_to_close_timeout ends the waiting');
 $temporal->ask('workflow', 'signal', '--workflow-id', $id, '--name', 'release', '--input', 'null');
 NexusTest::poll('the late completion', sub { $temporal->ask('workflow', 'describe', '--workflow-id', $id) =~ /COMPLETED|Completed/ });
-is(NexusTest::state_of($node, $id), 'timed_out', 'a completion that comes late changes nothing');
+is(NexusTest::state_of($node, $id), 'timed_out', 'scenario 56: a completion that comes late changes nothing');
 
 is($temporal->workflow_count, $before + 5, 'Temporal has seen each started workflow once and no other');
 

@@ -397,7 +397,7 @@ def test_routing():
         ("Connection", "keep-alive"), ("Keep-Alive", "x"), ("TE", "gzip"), ("Upgrade", "h2c"),
         ("Proxy-Authorization", "secret")]))
     frame = worker.next_frame(2)
-    equal((response.status, response.body), (200, b""), "a completion taken: 200 without a body")
+    equal((response.status, response.body), (200, b""), "item 44: a completion taken: 200 without a body")
     equal((str(frame.incarnation), frame.operation_id), (incarnation, operation_id), "the frame names both ids")
     equal(frame.body, b'{"x":1}', "and carries the body")
     equal(frame.header("nexus-pg-token"), [TOKEN], "and the token")
@@ -408,13 +408,13 @@ def test_routing():
     second = listener.client(1)
     equal(second.call(post(path(incarnation))).status, 200, "a second socket is served as well")
     worker.on_frame = lambda frame: answer(frame, 200, "", 1)
-    equal(client.call(post(path(incarnation))).status, 200, "a duplicate is answered 200")
+    equal(client.call(post(path(incarnation))).status, 200, "item 57: a duplicate is answered 200")
     for status, kind in ((400, "BAD_REQUEST"), (401, "UNAUTHENTICATED"), (404, "NOT_FOUND"), (503, "UNAVAILABLE")):
         worker.on_frame = lambda frame: answer(frame, status, 'why "not"')
         response = client.call(post(path(incarnation)))
-        equal(response.failure(), (status, kind), "the worker's %d comes back as a Failure" % status)
+        equal(response.failure(), (status, kind), "item 60: the worker's %d comes back as a Failure" % status)
         equal(json.loads(response.body)["message"], 'why "not"', "with its message")
-        equal(response.headers.get("nexus-request-retryable"), "true" if status == 503 else None, "retryable is said of 503 only")
+        equal(response.headers.get("nexus-request-retryable"), "true" if status == 503 else None, "item 59: retryable is said of 503 only")
     worker.on_frame = lambda frame: answer(frame, 7, "x")
     equal(client.call(post(path(incarnation))).status, 500, "a status that is none becomes 500")
     worker.on_frame = answer
@@ -428,11 +428,11 @@ def test_routing():
     equal([frame.body for frame in worker.frames[before:]], [b"%d" % i for i in range(20)], "in their order")
     worker.frames.clear()
     body = os.urandom(MAX_BODY)
-    equal(client.call(post(path(incarnation), body)).status, 200, "a body of exactly the limit is taken")
+    equal(client.call(post(path(incarnation), body)).status, 200, "item 61: a body of exactly the limit is taken")
     ok(worker.next_frame().body == body, "unchanged")
     data = post(path(incarnation), length=False, headers=[("Transfer-Encoding", "chunked")])
     data += b"".join(chunk(body[i:i + 999]) for i in range(0, MAX_BODY, 999)) + b"0\r\nNexus-Trailer: x\r\n\r\n"
-    equal(client.call(data).status, 200, "a chunked one of exactly the limit is taken")
+    equal(client.call(data).status, 200, "item 48: a chunked one of exactly the limit is taken")
     ok(worker.next_frame(2).body == body, "unchanged, too")
     equal(worker.frames[1].header("nexus-trailer"), [], "without the trailers")
     ok(until(lambda: listener.figures()[1:] == [0, 4]), "the figures count what was rejected", listener.lines[-3:])
@@ -477,7 +477,7 @@ def test_refusals():
         ok(True, "what is still sent is thrown away without a reset")
     except ConnectionError as error:
         ok(False, "what is still sent is thrown away without a reset", error)
-    for target, name in (("/", "the root"), ("/nexus/callback", "the bare prefix"), (good + "/x", "one segment more"),
+    for target, name in (("/", "the root"), ("/nexus/callback", "scenario 52: the bare prefix"), (good + "/x", "one segment more"),
                          ("/nexus/callback/%s/x" % incarnation, "an id that is no uuid"), ("/x" + good, "another prefix"),
                          (good.replace("callback", "call%62ack"), "an escaped path"), ("*", "an asterisk")):
         refused(post(target, b"x"), 404, "NOT_FOUND", name + ": 404")
@@ -485,7 +485,7 @@ def test_refusals():
     equal(json.loads(response.body)["message"], "invalid request method: expected POST, got GET", "with the protocol's words")
     refused(post(good, b"", method="BREW"), 400, "BAD_REQUEST", "an unknown method: 400")
     response = refused(post(good, b"", length=MAX_BODY + 1), 413, "BAD_REQUEST",
-                       "a declared length of one over the limit: 413 before the body")
+                       "item 61, scenario 53: a declared length of one over the limit: 413 before the body")
     equal(response.headers.get("nexus-request-retryable"), None, "413 says nothing of being retryable")
     refused(post(good, length=False, headers=[("Transfer-Encoding", "chunked")]) + chunk(b"x" * MAX_BODY) +
             chunk(b"x") + b"0\r\n\r\n", 413, "BAD_REQUEST", "a chunked body of one over the limit: 413")
