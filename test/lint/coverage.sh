@@ -90,24 +90,32 @@ sub read_spared
 	return;
 }
 
-# Rows "| 7, 25 | what | unit url, 021 |": each place names one of them, and each
-# of them is named by one of the places.
+# Numbers and the places of their tests: each place names one of them, and each of
+# them is named by one of the places.
+sub check_places
+{
+	my ($document, $kind, $numbers, @places) = @_;
+	my %actual;
+	for my $number (expand($kind, $numbers, $document))
+	{
+		my %tests = %{ $named{$kind}{$number} || {} };
+		complain("$document: $kind $number is named by " . join ', ', sort keys %tests) unless grep { $tests{$_} } @places;
+		$documented{$number}++ && complain("$document: item $number stands there twice") if $kind eq 'item';
+		%actual = (%actual, %tests);
+	}
+	complain("$document: $_ names none of $numbers") for grep { !$actual{$_} } @places;
+	return;
+}
+
+# Rows "| 7, 25 | what | unit url, 021 |" of items, and those that end in
+# "| scenarios 4 and 5: 020 |".
 sub check_document
 {
 	my $document = 'doc/conformance.md';
 	for my $line (lines_of($document))
 	{
-		next unless $line =~ /^\| ($NUMBERS) \|.*\| ([^|]+) \|$/;
-		my ($numbers, @places) = ($1, split /, /, $2);
-		my %actual;
-		for my $number (expand('item', $numbers, $document))
-		{
-			my %tests = %{ $named{item}{$number} || {} };
-			complain("$document: item $number stands there twice") if $documented{$number}++;
-			complain("$document: item $number is named by " . join ', ', sort keys %tests) unless grep { $tests{$_} } @places;
-			%actual = (%actual, %tests);
-		}
-		complain("$document: $_ names none of $numbers") for grep { !$actual{$_} } @places;
+		if ($line =~ /^\| ($NUMBERS) \|.*\| ([^|]+) \|$/) { check_places($document, 'item', $1, split /, /, $2); }
+		elsif ($line =~ /\| scenarios? ($NUMBERS): ([^|]+) \|$/) { check_places($document, 'scenario', $1, split /, /, $2); }
 	}
 	for my $number (sort { $a <=> $b } keys %{ $named{item} })
 	{
