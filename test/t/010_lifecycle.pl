@@ -127,9 +127,7 @@ wait_workers('one:running postgres:running', 'and it is tried again');
 
 $pid = nexus_pid($node, 'worker');
 kill 'KILL', $pid;
-my $running = "SELECT 1 FROM nexus.workers WHERE kind = 'worker' AND database = 'postgres' AND state = 'running' AND pid <> $pid";
-ok($node->poll_query_until('postgres', $running, '1'),
-	'a worker that is killed restarts the server, as any backend does');
+ok(wait_restarted($node, $pid), 'a worker that is killed restarts the server, as any backend does');
 wait_workers('one:running postgres:running', 'and all workers');
 
 # --- nothing runs while there is nothing to do

@@ -491,8 +491,7 @@ kill 'STOP', $pid;
 cancel($_) for values %crashed;
 is(value($node, q{SELECT count(*) FROM nexus.request WHERE kind = 'cancel'}), '4', 'asked of a worker that hangs');
 kill 'KILL', $pid;
-ok(poll('another worker', sub { my ($status, $out) = $node->psql('postgres',
-	"SELECT 1 FROM nexus.workers WHERE kind = 'worker' AND state = 'running' AND pid <> $pid"); $status == 0 && $out }), 'and is killed');
+ok(wait_restarted($node, $pid), 'and is killed');
 for my $type (@TYPES)
 {
 	my $is_abandoned = $type eq 'abandon';
@@ -506,8 +505,7 @@ cancel($_) for values %crashed;
 wait_cancellation($crashed{$_}, $_ eq 'abandon' ? 'abandoned' : 'scheduled') for @TYPES;
 $pid = nexus_pid($node, 'worker');
 kill 'KILL', $pid;
-ok(poll('another worker', sub { my ($status, $out) = $node->psql('postgres',
-	"SELECT 1 FROM nexus.workers WHERE kind = 'worker' AND state = 'running' AND pid <> $pid"); $status == 0 && $out }), 'killed with requests that wait');
+ok(wait_restarted($node, $pid), 'killed with requests that wait');
 value($node, q{ALTER SERVER hello OPTIONS (SET enabled 'true')});
 ok(wait_cancellation($crashed{$_}, 'succeeded'), "waiting, $_: delivered by the next one") for @TYPES[ 0 .. 2 ];
 is(scalar(map { cancels_of($_) } values %crashed), 3, 'each once, and the abandoned one never');

@@ -184,8 +184,7 @@ for my $round (1, 2)
 	is($at->{scheduled}, $count, "round $round: all are counted as scheduled");
 	my $worker = nexus_pid($node, 'worker');
 	kill 'KILL', $worker;
-	poll('the restart', sub { ($node->psql('postgres', 'SELECT 1'))[0] == 0 && wait_running($node) });
-	ok(wait_new_pid($node, 'worker', $worker), "round $round: the worker was killed");
+	ok(wait_restarted($node, $worker), "round $round: the worker was killed");
 	has_grown('crash', $at, "round $round");
 }
 ok($node->poll_query_until('postgres', q{SELECT count(*) FROM nexus.pending_operations WHERE endpoint = 'crash'}, '0'), 'all close');

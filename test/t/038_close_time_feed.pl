@@ -186,8 +186,7 @@ for my $round (1, 2)
 	kill 'KILL', $worker;
 	ok(!$load->{handle}->finish, "crash $round: the sessions end");
 	$reader->{handle}->finish;
-	poll('the restart', sub { ($node->psql('postgres', 'SELECT 1'))[0] == 0 && wait_running($node) });
-	ok(wait_new_pid($node, 'worker', $worker), "crash $round: another worker");
+	ok(wait_restarted($node, $worker), "crash $round: another worker");
 	$reader = begin_reader();
 }
 # callbacks that were under way may have been given up
