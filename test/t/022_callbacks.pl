@@ -70,7 +70,7 @@ my @sockets = do { ($id, $url, $headers) = started(); map { begin_post($url, $he
 is(join(' ', map { status_of($_) } @sockets), join(' ', (200) x 20), 'twenty at once: all 200');
 is(history_of($node, $id), 'Scheduled Started Completed', 'one effect');
 
-($id, $url, $headers) = started(schedule_to_close_timeout => '200ms');
+($id, $url, $headers) = started(schedule_to_close_timeout => '2s');
 is(wait_closed($node, $id), 'timed_out', 'its time ran out');
 is(post($url, $headers, '1'), 200, 'item 58, scenario 56: late after a time-out: 200');
 is(state_of($node, $id), 'timed_out', 'and no effect');

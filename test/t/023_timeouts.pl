@@ -30,26 +30,27 @@ sub timed_out
 	return;
 }
 
-# --- one operation each; they run side by side
+# --- one operation each; they run side by side.  What has to be started first has
+# --- more time.
 
 my @hour = (schedule_to_close_timeout => '1 hour');
 my %id = (
 	'never answered' => schedule($node, 'hello', 'hang', undef, schedule_to_close_timeout => '400ms'),
 	'nobody there' => schedule($node, 'nobody', 'echo', undef, schedule_to_close_timeout => '400ms'),
-	'started' => schedule($node, 'hello', 'async', { after => undef }, schedule_to_close_timeout => '400ms'),
+	'started' => schedule($node, 'hello', 'async', { after => undef }, schedule_to_close_timeout => '2s'),
 	'start_to_close' => schedule($node, 'hello', 'async', { after => undef, delay => 300 }, start_to_close_timeout => '400ms'),
 	'the first of two' => schedule($node, 'hello', 'async', { after => undef }, @hour, start_to_close_timeout => '400ms'),
-	'the other first' => schedule($node, 'hello', 'async', { after => undef }, schedule_to_close_timeout => '400ms',
+	'the other first' => schedule($node, 'hello', 'async', { after => undef }, schedule_to_close_timeout => '2s',
 		start_to_close_timeout => '1 hour'),
 	'never started' => schedule($node, 'hello', 'hang', undef, schedule_to_start_timeout => '400ms'),
 	'nobody to start it' => schedule($node, 'nobody', 'echo', undef, schedule_to_start_timeout => '400ms'),
 	'the start first' => schedule($node, 'nobody', 'echo', undef, @hour, schedule_to_start_timeout => '400ms',
 		start_to_close_timeout => '300ms'),
-	'all three, started' => schedule($node, 'hello', 'async', { after => undef }, @hour, schedule_to_start_timeout => '1s',
+	'all three, started' => schedule($node, 'hello', 'async', { after => undef }, @hour, schedule_to_start_timeout => '5s',
 		start_to_close_timeout => '400ms'));
-my $started_in_time = schedule($node, 'hello', 'async', { after => undef }, schedule_to_start_timeout => '300ms');
+my $started_in_time = schedule($node, 'hello', 'async', { after => undef }, schedule_to_start_timeout => '2s');
 my $answered_in_time = schedule($node, 'hello', 'echo', undef, schedule_to_start_timeout => '5s');
-my $in_time = schedule($node, 'hello', 'async', { after => 100 }, schedule_to_close_timeout => '400ms', start_to_close_timeout => '350ms');
+my $in_time = schedule($node, 'hello', 'async', { after => 100 }, schedule_to_close_timeout => '2s', start_to_close_timeout => '2s');
 my $not_started = schedule($node, 'nobody', 'echo', undef, start_to_close_timeout => '100ms');
 my $none = schedule($node, 'hello', 'async', { after => undef }, schedule_to_close_timeout => '0', start_to_close_timeout => '0');
 my $late = schedule($node, 'hello', 'hang', { for => 800 }, schedule_to_close_timeout => '400ms');
@@ -58,19 +59,21 @@ timed_out($id{'never answered'}, 'never answered', 'SCHEDULE_TO_CLOSE', 'schedul
 timed_out($id{'nobody there'}, 'scenario 38: nobody there', 'SCHEDULE_TO_CLOSE', 'scheduled_time', 0.4);
 cmp_ok(scalar(attempts_of($node, $id{'nobody there'})), '>=', 2, 'scenario 41: its failed attempts are kept');
 is(history_of($node, $id{'nobody there'}), 'Scheduled TimedOut', 'its events');
-timed_out($id{'started'}, 'scenario 38: started', 'SCHEDULE_TO_CLOSE', 'scheduled_time', 0.4);
+timed_out($id{'started'}, 'scenario 38: started', 'SCHEDULE_TO_CLOSE', 'scheduled_time', 2);
 is(history_of($node, $id{'started'}), 'Scheduled Started TimedOut', 'its events');
 timed_out($id{'start_to_close'}, 'start_to_close', 'START_TO_CLOSE', 'started_time', 0.4);
 is(value($node, "SELECT started_time - scheduled_time > '250 ms' FROM nexus.operations WHERE id = '$id{start_to_close}'"), 't',
 	'which was started later');
 timed_out($id{'the first of two'}, 'the first of two', 'START_TO_CLOSE', 'started_time', 0.4);
-timed_out($id{'the other first'}, 'the other first', 'SCHEDULE_TO_CLOSE', 'scheduled_time', 0.4);
+timed_out($id{'the other first'}, 'the other first', 'SCHEDULE_TO_CLOSE', 'scheduled_time', 2);
 
 timed_out($id{'never started'}, 'scenario 37: never started', 'SCHEDULE_TO_START', 'scheduled_time', 0.4);
 timed_out($id{'nobody to start it'}, 'scenario 37: nobody to start it', 'SCHEDULE_TO_START', 'scheduled_time', 0.4);
 is(row_of($node, 'operations', $id{'nobody to start it'})->{schedule_to_start_timeout}, '00:00:00.4', 'scenario 37: its time-out is shown');
 timed_out($id{'the start first'}, 'the start first', 'SCHEDULE_TO_START', 'scheduled_time', 0.4);
 timed_out($id{'all three, started'}, 'scenario 39: all three, started', 'START_TO_CLOSE', 'started_time', 0.4);
+ok($node->poll_query_until('postgres', "SELECT clock_timestamp() > max(scheduled_time) + '2 s' FROM nexus.operations "
+	. "WHERE id IN ('$started_in_time', '$in_time')"), 'the times of both are over');
 is(state_of($node, $started_in_time), 'started', 'scenario 40: schedule_to_start means nothing after the start');
 is(row_of($node, 'pending_operations', $started_in_time)->{deadline}, undef, 'and its deadline is gone');
 is(wait_closed($node, $answered_in_time), 'succeeded', 'a synchronous reply is a start in time');

@@ -97,7 +97,7 @@ for my $round (1 .. 3)
 }
 is(breaker_of('counted'), 'closed', 'scenario 33: a success begins the count anew');
 is(wait_closed($node, schedule($node, 'counted', 'echo')), 'succeeded', 'all is well');
-schedule($node, 'counted', 'hang', undef, schedule_to_close_timeout => '100ms') for 1 .. 3;
+schedule($node, 'counted', 'hang', undef, schedule_to_close_timeout => '2s') for 1 .. 3;
 becomes('counted', 'open', 'a handler that does not answer in the time of an operation is down');
 
 # --- cancel requests share it
