@@ -10,6 +10,7 @@
 #include "config.h"
 #include "pgstat.h"
 #include "postmaster/bgworker.h"
+#include "shared/worker_registry.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
@@ -77,6 +78,8 @@ nexus_transaction_run(const char *activity, void (*work) (void *arg), void *arg,
 	PG_CATCH();
 	{
 		transaction_abort(activity, context, report);
+		if (error == NULL)
+			nexus_worker_registry_set_error(report->message);
 		ok = false;
 	}
 	PG_END_TRY();

@@ -20,7 +20,8 @@ typedef struct NexusSqlError
 /*
  * Run "work" in a transaction of its own and commit it.  An error (also one of
  * the commit) aborts it, is logged as a WARNING and described in "error";
- * false then.
+ * false then.  With "error" NULL, where nobody else reports it, it is the last
+ * error that nexus.workers shows of this worker.
  */
 extern bool nexus_transaction_run(const char *activity, void (*work) (void *arg), void *arg,
 								  NexusSqlError *volatile error);

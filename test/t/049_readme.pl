@@ -136,18 +136,23 @@ my %documented = map { /^\| (`[^|]*)/ ? map { $_ => 1 } $1 =~ /`([^`]+)`/g : () 
 delete $documented{$_} for qw(endpoint_in_flight worker_in_flight per_second last_error_time);
 my %seen;
 
-# The answer for an operation, as a row of the query; it is one of the table's.
+# What the query says of an operation: its row.
+sub ask
+{
+	my ($id, $role) = @_;
+	(my $query = $question) =~ s/:'id'/'$id'/;
+	$query =~ s/;\s*$//;
+	return json_of(value($node, ($role ? "SET ROLE $role; " : '') . "SELECT to_json(v) FROM ($query) v"));
+}
+
+# Wait for an answer, which is one of the table's, and return its row.
 sub answer
 {
 	my ($id, $expected, $name, $role) = @_;
-	(my $query = $question) =~ s/:'id'/'$id'/;
-	$query =~ s/;\s*$//;
-	my $row = poll("answer $expected", sub {
-		my $found = json_of(value($node, ($role ? "SET ROLE $role; " : '') . "SELECT to_json(v) FROM ($query) v"));
-		$found->{answer} eq $expected && $found;
-	}) || {};
-	is($row->{answer}, $expected, $name);
-	ok($documented{$expected}, "$expected is explained");
+	my $row;
+	ok(poll("answer $expected", sub { $row = ask($id, $role); $row->{answer} eq $expected }), "$name: $expected")
+		or diag(json_text($row));
+	ok($documented{$expected}, 'which is explained');
 	$seen{$expected} = 1;
 	return $row;
 }
@@ -178,8 +183,8 @@ answer($started, 'started', 'waits for a callback');
 value($node, 'CREATE ROLE clerk; GRANT USAGE ON FOREIGN SERVER hello TO clerk');
 answer($started, 'not there', 'of another role', 'clerk');
 value($node, "SELECT nexus.cancel('$started')");
-is(poll('the cancel request', sub { answer($started, 'started', 'canceled by nobody yet')->{cancellation_state} eq 'succeeded' }), 1,
-	'its cancel request is accepted, and it goes on');
+ok(poll('the cancel request', sub { ask($started)->{cancellation_state} eq 'succeeded' }), 'its cancel request is accepted');
+answer($started, 'started', 'and it goes on');
 value($node, "SELECT nexus.terminate('$started')");
 answer($started, 'terminated', 'terminated');
 
@@ -193,16 +198,16 @@ value($node, q{ALTER SERVER dead OPTIONS (ADD breaker_failures '6')});
 ok(poll('another attempt', sub { row_of($node, 'operations', $broken)->{attempt} > 5 }), 'ALTER SERVER tries at once');
 
 my $hanging = schedule($node, 'hello', 'hang', { gate => 'first' });
-ok(poll('one in flight', sub { answer($hanging, 'scheduled', 'in flight')->{endpoint_in_flight} eq '1 of 1' }), 'it is in flight');
+ok(poll('one in flight', sub { ask($hanging)->{endpoint_in_flight} eq '1 of 1' }), 'it is in flight');
 is(answer(schedule($node, 'hello', 'echo'), 'scheduled', 'behind it')->{endpoint_in_flight}, '1 of 1', 'max_in_flight is reached');
 set('nexus_pg.max_in_flight', 1);
-ok(poll('the limit', sub { answer($hanging, 'scheduled', 'in flight')->{worker_in_flight} eq '1 of 1' }), 'nexus_pg.max_in_flight is reached');
+ok(poll('the limit', sub { ask($hanging)->{worker_in_flight} eq '1 of 1' }), 'nexus_pg.max_in_flight is reached');
 set('nexus_pg.max_in_flight', 256);
 wait_closed($node, schedule($node, 'slow', 'echo'));
 is(answer(schedule($node, 'slow', 'echo'), 'scheduled', 'behind a rate')->{per_second}, '0.001', 'max_requests_per_second is shown');
 set('nexus_pg.max_bytes_in_flight', "'64kB'");
 my @large = map { schedule($node, 'large', 'hang', { filler => 'x' x 40_000 }) } 1 .. 2;
-ok(poll('one of the large', sub { answer($large[1], 'scheduled', 'large')->{endpoint_in_flight} eq '1 of 100' }), 'one of two large ones is in flight');
+ok(poll('one of the large', sub { ask($large[1])->{endpoint_in_flight} eq '1 of 100' }), 'one of two large ones is in flight');
 
 # in one transaction, so that it is not sent before
 my ($of_clerk) = value($node, q{BEGIN; GRANT USAGE ON FOREIGN SERVER down TO clerk; SET ROLE clerk;
@@ -230,6 +235,17 @@ answer($baseless, 'no_callback_url', 'no listener');
 answer($refused, 'listener_down', 'one that was scheduled while there was one');
 set('nexus_pg.listen_addresses', "'127.0.0.1'");
 answer($refused, 'backing_off', 'all is well again');
+
+# a worker that cannot read says so
+my $locker = begin_sql($node, 'BEGIN; LOCK TABLE nexus.request; SELECT pg_sleep(600)');
+ok($node->poll_query_until('postgres', q{SELECT count(*) = 1 FROM pg_locks WHERE mode = 'AccessExclusiveLock' AND granted
+	AND relation = 'nexus.request'::regclass}), 'somebody locks what the worker reads');
+my $unread = schedule($node, 'large', 'echo');
+ok(poll('the error', sub { (ask($unread)->{last_error} // '') =~ /lock timeout/ }), 'the last error says so');
+answer($unread, 'scheduled', 'it is not sent');
+value($node, q{SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep(600)%'});
+finish_sql($locker);
+answer($unread, 'succeeded', 'and when the lock is gone, it is sent');
 
 # --- servers that lack something
 
