@@ -10,6 +10,7 @@
 #include "store/encoding.h"
 
 #include "mb/pg_wchar.h"
+#include "store/soft_error.h"
 
 /* Most texts are the same in all encodings. */
 static bool
@@ -25,34 +26,21 @@ is_utf8_anyway(NexusText text)
 	return true;
 }
 
+static void
+convert_text(void *arg)
+{
+	NexusText  *text = arg;
+	char	   *converted = pg_server_to_any(text->data, (int) text->len, PG_UTF8);
+
+	if (converted != text->data)
+		*text = nexus_text_of(converted);
+}
+
 /* False where it cannot be. */
 static bool
 convert(NexusText *text)
 {
-	MemoryContext context = CurrentMemoryContext;
-	volatile bool ok = true;
-
-	/*
-	 * the only errors are about the text itself, raised by pure functions, so
-	 * catching them needs no subtransaction
-	 */
-	PG_TRY();
-	{
-		char	   *converted = pg_server_to_any(text->data, (int) text->len, PG_UTF8);
-
-		if (converted != text->data)
-			*text = nexus_text_of(converted);
-	}
-	PG_CATCH();
-	{
-		if (ERRCODE_TO_CATEGORY(geterrcode()) == ERRCODE_OPERATOR_INTERVENTION)
-			PG_RE_THROW();
-		MemoryContextSwitchTo(context);
-		FlushErrorState();
-		ok = false;
-	}
-	PG_END_TRY();
-	return ok;
+	return nexus_soft_error_try(convert_text, text);
 }
 
 NexusText

@@ -9,37 +9,37 @@
 #include "compat.h"
 #include "mb/pg_wchar.h"
 #include "protocol/payload.h"
+#include "store/soft_error.h"
 #include "store/transaction.h"
 #include "utils/builtins.h"
 #include "utils/jsonb.h"
 
-/*
- * jsonb_in on text in some encoding.  The only errors are about the text
- * itself, raised by pure functions, so catching them needs no subtransaction.
- */
+typedef struct JsonInput
+{
+	const char *json;
+	int			encoding;
+	Datum		result;
+} JsonInput;
+
+static void
+read_json(void *arg)
+{
+	JsonInput  *input = arg;
+	const char *text = pg_any_to_server(input->json, (int) strlen(input->json), input->encoding);
+
+	input->result = DirectFunctionCall1(jsonb_in, CStringGetDatum(text));
+}
+
+/* jsonb_in on text in some encoding. */
 static bool
 try_jsonb(const char *json, int encoding, Datum *result)
 {
-	MemoryContext context = CurrentMemoryContext;
-	volatile bool ok = true;
+	JsonInput	input = {json, encoding, (Datum) 0};
 
-	PG_TRY();
-	{
-		const char *text = pg_any_to_server(json, (int) strlen(json), encoding);
-
-		*result = DirectFunctionCall1(jsonb_in, CStringGetDatum(text));
-	}
-	PG_CATCH();
-	{
-		/* a session may be interrupted meanwhile */
-		if (ERRCODE_TO_CATEGORY(geterrcode()) == ERRCODE_OPERATOR_INTERVENTION)
-			PG_RE_THROW();
-		MemoryContextSwitchTo(context);
-		FlushErrorState();
-		ok = false;
-	}
-	PG_END_TRY();
-	return ok;
+	if (!nexus_soft_error_try(read_json, &input))
+		return false;
+	*result = input.result;
+	return true;
 }
 
 /* Replace each \uXXXX above ASCII by '?', in place. */
