@@ -180,19 +180,6 @@ max_frame(void)
 	return (size_t) nexus_max_payload_size + NEXUS_FRAME_OVERHEAD;
 }
 
-static void
-reload_settings(NexusWorker *worker)
-{
-	if (!ConfigReloadPending)
-		return;
-	ConfigReloadPending = false;
-	ProcessConfigFile(PGC_SIGHUP);
-	nexus_transaction_apply_synchronous_commit();
-	nexus_local_socket_set_max_frame(worker->server, max_frame());
-	nexus_dispatcher_catalog_changed(worker->dispatcher);
-	nexus_retention_catalog_changed(worker->retention);
-}
-
 /* One more commit for what has come back, then go; the rest is sent again. */
 static void
 drain(NexusWorker *worker)
@@ -215,6 +202,25 @@ begin_anew(NexusWorker *worker)
 {
 	nexus_worker_registry_request(worker->database);
 	drain(worker);
+}
+
+/* With another name of the cluster this may be a copy, or none any more. */
+static void
+reload_settings(NexusWorker *worker)
+{
+	char	   *identity;
+
+	if (!ConfigReloadPending)
+		return;
+	ConfigReloadPending = false;
+	identity = pstrdup(nexus_cluster_identity);
+	ProcessConfigFile(PGC_SIGHUP);
+	if (strcmp(identity, nexus_cluster_identity) != 0)
+		begin_anew(worker);
+	nexus_transaction_apply_synchronous_commit();
+	nexus_local_socket_set_max_frame(worker->server, max_frame());
+	nexus_dispatcher_catalog_changed(worker->dispatcher);
+	nexus_retention_catalog_changed(worker->retention);
 }
 
 static void
