@@ -426,5 +426,5 @@ nexus_dispatcher_in_flight(const NexusDispatcher *dispatcher)
 int
 nexus_dispatcher_queued(const NexusDispatcher *dispatcher)
 {
-	return (int) hash_get_num_entries(dispatcher->calls) - dispatcher->in_flight;
+	return (int) hash_get_num_entries(dispatcher->calls) - dispatcher->starts_in_flight;
 }

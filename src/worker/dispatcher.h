@@ -54,6 +54,8 @@ extern TimestampTz nexus_dispatcher_next_deadline(const NexusDispatcher *dispatc
 
 /* Requests in flight, cancel requests among them, against nexus_pg.max_in_flight. */
 extern int	nexus_dispatcher_in_flight(const NexusDispatcher *dispatcher);
+
+/* Operations in memory of which no start request is in flight. */
 extern int	nexus_dispatcher_queued(const NexusDispatcher *dispatcher);
 
 #endif							/* NEXUS_WORKER_DISPATCHER_H */

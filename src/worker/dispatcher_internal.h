@@ -25,6 +25,7 @@ struct NexusDispatcher
 	dlist_head	queues;
 	NexusEndpointQueue *last_queue; /* found last */
 	int			in_flight;		/* start and cancel requests */
+	int			starts_in_flight;	/* those of them that are in calls */
 	int64		large_bytes;	/* of large inputs in memory, against
 								 * nexus_pg.max_bytes_in_flight */
 	NexusReply	reply;			/* reused */

@@ -26,6 +26,7 @@ nexus_dispatcher_leave_flight(NexusDispatcher *dispatcher, NexusCall *call)
 {
 	call->http = NULL;
 	call->phase = NEXUS_CALL_SETTLING;
+	dispatcher->starts_in_flight--;
 	nexus_dispatcher_add_in_flight(dispatcher, call->queue, -1);
 }
 
@@ -366,6 +367,7 @@ send_request(NexusDispatcher *dispatcher, NexusCall *call, const NexusHttpReques
 	}
 	call->phase = NEXUS_CALL_IN_FLIGHT;
 	call->ticket = nexus_endpoint_queue_note_sent(call->queue, call->sent_time);
+	dispatcher->starts_in_flight++;
 	nexus_dispatcher_add_in_flight(dispatcher, call->queue, 1);
 }
 

@@ -174,6 +174,14 @@ is(state_of($node, $ended), 'terminated', 'it stays');
 is(terminate($ended), 'f', 'scenario 94: a second time: false');
 is(scalar(cancels_of($ended)), 0, 'the handler is not told');
 
+my $unanswered = schedule($node, 'hello', 'async', { after => undef, cancel => { hang => JSON::PP::true } });
+wait_state($node, $unanswered, 'started');
+cancel($unanswered);
+ok(poll('the cancel request', sub { cancels_of($unanswered) }), 'a cancel request that is not answered');
+ok($node->poll_query_until('postgres', q{SELECT queued >= 0 FROM nexus.workers WHERE in_flight > 0 AND kind = 'worker'}),
+	'no operation less is queued');
+terminate($unanswered);
+
 # --- two sessions, one operation
 
 $id = started();
