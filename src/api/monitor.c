@@ -189,19 +189,21 @@ put_endpoint(const NexusEndpoint *endpoint, ReturnSetInfo *result, bool shows_fa
 	tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
 }
 
-/* pg_monitor sees what is, but no text that a handler has sent. */
+/*
+ * The last failure may be of anybody's operation, and has text that a handler
+ * has sent: it is for who could read that anyway, by directing requests.
+ */
 static void
 put_endpoint_if_visible(const char *name, ReturnSetInfo *result)
 {
 	NexusEndpoint *endpoint = nexus_endpoint_get(name, true);
-	bool		may_use;
+	bool		is_owner;
 
 	if (endpoint == NULL)
 		return;
-	may_use = has_privs_of_role(GetUserId(), endpoint->owner) ||
-		nexus_endpoint_has_usage(endpoint->server, GetUserId());
-	if (may_use || is_monitor())
-		put_endpoint(endpoint, result, may_use);
+	is_owner = has_privs_of_role(GetUserId(), endpoint->owner);
+	if (is_owner || nexus_endpoint_has_usage(endpoint->server, GetUserId()) || is_monitor())
+		put_endpoint(endpoint, result, is_owner);
 	nexus_endpoint_free(endpoint);
 }
 

@@ -83,6 +83,10 @@ for my $view (qw(operations pending_operations operation_history failed_attempts
 	like($seen, qr/$failed|$open/, "$view: pg_monitor sees that there is something");
 	unlike($seen, qr/private|70726976617465/, "$view: but not what");
 }
+value($node, 'GRANT USAGE ON FOREIGN SERVER hello TO bob');
+is(as('bob', 'SELECT endpoint, last_failure, last_failure_time FROM nexus.endpoints'), 'hello||', 'endpoints: nor the failures of others');
+value($node, 'REVOKE USAGE ON FOREIGN SERVER hello FROM bob');
+is(value($node, q{SELECT last_failure FROM nexus.endpoints WHERE endpoint = 'hello'}), 'private failure', 'endpoints: its owner sees them');
 for my $call ("nexus.state('$id')", "nexus.result('$id')", "nexus.await('$id')", "nexus.cancel('$open')", "nexus.terminate('$open')")
 {
 	is(error_of($node, "SELECT $call", user => 'bob'), '42704', "others: $call");
