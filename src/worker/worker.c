@@ -174,10 +174,17 @@ leave_if_dropped(NexusWorker *worker)
 
 /* ---- the loop ---- */
 
+/*
+ * As long as the setting has ever allowed: who has not heard yet that it was
+ * lowered would be cut off, and try again and again.
+ */
 static size_t
 max_frame(void)
 {
-	return (size_t) nexus_max_payload_size + NEXUS_FRAME_OVERHEAD;
+	static size_t most = 0;
+
+	most = Max(most, (size_t) nexus_max_payload_size + NEXUS_FRAME_OVERHEAD);
+	return most;
 }
 
 /* One more commit for what has come back, then go; the rest is sent again. */

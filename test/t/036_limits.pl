@@ -126,8 +126,19 @@ for my $round (1 .. 3)
 
 # --- sizes
 
+my $locker = $node->background_psql('postgres');
+$locker->query_safe('SELECT pg_advisory_lock(1)');
+my $unaware = begin_sql($node, q{DO $$ BEGIN
+	PERFORM pg_advisory_xact_lock(1);
+	PERFORM nexus.execute('hello', 'scripted', 'empty', to_jsonb(repeat('x', 200000)), await_timeout => '10 s');
+	END $$});
+ok($node->poll_query_until('postgres', q{SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted}, '1'),
+	'a session is within a statement');
 configure('nexus_pg.max_payload_size' => '1000B', 'nexus_pg.max_name_length' => '10B', 'nexus_pg.max_header_size' => '20B',
 	'nexus_pg.max_token_length' => '12B');
+worker_goes_on();
+$locker->quit;
+is(finish_sql($unaware)->{err}, '', 'a session that has not heard of a lower limit yet is served by the old one');
 is(error_of($node, q{SELECT nexus.schedule('hello', 'any', 'o', to_jsonb(repeat('x', 998)))}), '', 'an input of max_payload_size');
 is(error_of($node, q{SELECT nexus.schedule('hello', 'any', 'o', to_jsonb(repeat('x', 999)))}), '22023', 'a longer one');
 becomes('a reply over max_payload_size', 'NX001', execute('huge', { size => 1001 }));
