@@ -146,7 +146,7 @@ my @local = ('169.254.0.0', '169.254.169.254', '0xa9fe0000', '0xA9.0xFE.0.0', '0
 for my $host (@local)
 {
 	my $name = 'local' . $number++;
-	create_endpoint($node, $name, "http://$host:9/nexus", request_timeout => '300ms', %once,
+	create_endpoint($node, $name, "http://$host:9/nexus", request_timeout => '5s', %once,
 		callback_url => 'http://127.0.0.1:1');
 	$id = schedule($node, $name, 'echo', 1);
 	is(wait_state($node, $id, 'failed|backing_off'), 'failed', "link-local $host: refused for good");
