@@ -270,11 +270,16 @@ nexus_endpoint_queue_note_sent(NexusEndpointQueue *queue, TimestampTz now)
 void
 nexus_endpoint_queue_note_result(NexusEndpointQueue *queue, NexusBreakerTicket ticket, bool is_failure)
 {
+	NexusBreakerState before = queue->breaker.state;
+
 	if (queue->config == NULL
 		|| !nexus_breaker_take_result(&queue->breaker, &queue->config->breaker, ticket, is_failure,
 									  GetCurrentTimestamp()))
 		return;
 	publish_breaker(queue);
+	/* a probe that fails is no news, and its interval may be short */
+	if (before == NEXUS_BREAKER_HALF_OPEN && queue->breaker.state == NEXUS_BREAKER_OPEN)
+		return;
 	ereport(LOG,
 			(errmsg("circuit breaker of endpoint \"%s\" is %s now", queue->name,
 					nexus_breaker_state_name(queue->breaker.state)),

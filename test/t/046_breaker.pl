@@ -82,6 +82,8 @@ cmp_ok(time - $since, '>', 0.6, 'an interval later');
 is($handler->stats->{max_in_flight}, 1, 'one at a time');
 value($node, q{SELECT count(nexus.terminate(id)) FROM nexus.pending_operations WHERE endpoint = 'dead'});
 becomes('dead', 'half_open', 'with nothing to send it waits for a probe');
+is(scalar(() = slurp_file($node->logfile) =~ /LOG:  circuit breaker of endpoint "dead" is open now/g), 1,
+	'the log says once that it is open');
 
 # --- what counts
 
