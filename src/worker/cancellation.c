@@ -10,7 +10,7 @@
 
 #include "worker/cancellation.h"
 
-#include "config.h"
+#include "lib/pairingheap.h"
 #include "protocol/reply.h"
 #include "utils/hsearch.h"
 #include "utils/memutils.h"
@@ -21,15 +21,24 @@
 
 #define FAILURE_MAX (64 * 1024) /* of failures of our own making */
 
+typedef enum CancelPhase
+{
+	CANCEL_DELAYED,				/* in delayed, until it is due */
+	CANCEL_DUE,					/* in its endpoint's list */
+	CANCEL_HELD,				/* in held, until the catalogs change */
+	CANCEL_BUSY					/* in flight, or its outcome in the group */
+} CancelPhase;
+
 /* A cancel request that is to be sent, or on its way. */
 typedef struct Cancel
 {
 	NexusUuid	id;				/* key */
-	dlist_node	node;
+	CancelPhase phase;
+	dlist_node	node;			/* DUE, HELD */
+	pairingheap_node delayed;	/* DELAYED */
 	NexusEndpointQueue *queue;
 	TimestampTz due;
 	NexusDue   *operation;		/* loaded, about to be sent or in flight */
-	bool		is_busy;		/* in flight, or its outcome in the group */
 	TimestampTz sent_time;
 	NexusBreakerTicket ticket;	/* what it was sent under; 0 = not sent */
 	NexusWorker *worker;
@@ -39,13 +48,19 @@ struct NexusCancellations
 {
 	NexusWorker *worker;
 	HTAB	   *cancels;
-	dlist_head	waiting;		/* not in flight, in no order */
+	pairingheap *delayed;		/* the earliest one first */
+	dlist_head	held;			/* their owners have no USAGE */
 	NexusReply	reply;
-	TimestampTz next;			/* when the earliest that is not due yet will
-								 * be */
-	bool		has_due;		/* some are due, and were held back at the
-								 * last look */
 };
+
+static int
+compare_due(const pairingheap_node * a, const pairingheap_node * b, void *arg)
+{
+	TimestampTz due_a = pairingheap_const_container(Cancel, delayed, a)->due;
+	TimestampTz due_b = pairingheap_const_container(Cancel, delayed, b)->due;
+
+	return due_a < due_b ? 1 : due_a > due_b ? -1 : 0;
+}
 
 NexusCancellations *
 nexus_cancellations_create(NexusWorker *worker)
@@ -57,32 +72,61 @@ nexus_cancellations_create(NexusWorker *worker)
 	cancellations->worker = worker;
 	cancellations->cancels = hash_create("nexus cancellations", 64, &control,
 										 HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
-	cancellations->next = DT_NOEND;
+	cancellations->delayed = pairingheap_allocate(compare_due, NULL);
 	nexus_reply_init(&cancellations->reply);
-	dlist_init(&cancellations->waiting);
+	dlist_init(&cancellations->held);
 	return cancellations;
 }
 
 static void
-push_waiting(Cancel *cancel)
+push_delayed(Cancel *cancel)
 {
-	dlist_push_tail(&cancel->worker->cancellations->waiting, &cancel->node);
-	cancel->queue->cancels++;
+	cancel->phase = CANCEL_DELAYED;
+	pairingheap_add(cancel->worker->cancellations->delayed, &cancel->delayed);
 }
 
 static void
-unlink_waiting(Cancel *cancel)
+push_due(Cancel *cancel)
 {
-	dlist_delete(&cancel->node);
-	cancel->queue->cancels--;
+	cancel->phase = CANCEL_DUE;
+	dlist_push_tail(&cancel->queue->cancels, &cancel->node);
+	cancel->queue->cancel_count++;
+}
+
+static void
+push_held(Cancel *cancel)
+{
+	cancel->phase = CANCEL_HELD;
+	dlist_push_tail(&cancel->worker->cancellations->held, &cancel->node);
+}
+
+/* Out of wherever it waits. */
+static void
+take_out(Cancel *cancel)
+{
+	switch (cancel->phase)
+	{
+		case CANCEL_DELAYED:
+			pairingheap_remove(cancel->worker->cancellations->delayed, &cancel->delayed);
+			break;
+		case CANCEL_DUE:
+			dlist_delete(&cancel->node);
+			cancel->queue->cancel_count--;
+			break;
+		case CANCEL_HELD:
+			dlist_delete(&cancel->node);
+			break;
+		case CANCEL_BUSY:
+			break;
+	}
+	cancel->phase = CANCEL_BUSY;
 }
 
 void
 nexus_cancellation_schedule(NexusWorker *worker, const NexusUuid *id, const char *endpoint, TimestampTz due)
 {
-	NexusCancellations *cancellations = worker->cancellations;
 	bool		found;
-	Cancel	   *cancel = hash_search(cancellations->cancels, id, HASH_ENTER, &found);
+	Cancel	   *cancel = hash_search(worker->cancellations->cancels, id, HASH_ENTER, &found);
 
 	if (!found)
 	{
@@ -90,10 +134,13 @@ nexus_cancellation_schedule(NexusWorker *worker, const NexusUuid *id, const char
 		cancel->worker = worker;
 		cancel->queue = nexus_dispatcher_queue(worker->dispatcher, endpoint);
 		cancel->queue->users++;
-		push_waiting(cancel);
 	}
+	else if (cancel->phase != CANCEL_DELAYED)
+		return;					/* it is already due, or on its way */
+	else
+		take_out(cancel);
 	cancel->due = due;
-	cancellations->next = Min(cancellations->next, due);
+	push_delayed(cancel);
 }
 
 static void
@@ -101,10 +148,59 @@ forget(Cancel *cancel)
 {
 	if (cancel->operation != NULL)
 		pfree(cancel->operation);
-	if (!cancel->is_busy)
-		unlink_waiting(cancel);
+	take_out(cancel);
 	cancel->queue->users--;
 	hash_search(cancel->worker->cancellations->cancels, &cancel->id, HASH_REMOVE, NULL);
+}
+
+static Cancel *
+first_delayed(const NexusCancellations *cancellations)
+{
+	if (pairingheap_is_empty(cancellations->delayed))
+		return NULL;
+	return pairingheap_container(Cancel, delayed, pairingheap_first(cancellations->delayed));
+}
+
+void
+nexus_cancellations_take_due(NexusCancellations *cancellations)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	Cancel	   *cancel;
+
+	while ((cancel = first_delayed(cancellations)) != NULL && cancel->due <= now)
+	{
+		take_out(cancel);
+		push_due(cancel);
+	}
+}
+
+TimestampTz
+nexus_cancellations_next(const NexusCancellations *cancellations)
+{
+	const Cancel *cancel = first_delayed(cancellations);
+
+	return cancel == NULL ? DT_NOEND : cancel->due;
+}
+
+void
+nexus_cancellations_catalog_changed(NexusCancellations *cancellations)
+{
+	while (!dlist_is_empty(&cancellations->held))
+	{
+		Cancel	   *cancel = dlist_head_element(Cancel, node, &cancellations->held);
+
+		take_out(cancel);
+		push_due(cancel);
+	}
+}
+
+/* ---- loading ---- */
+
+static Cancel *
+first_due(const NexusEndpointQueue *queue)
+{
+	return queue->cancel_count == 0 ? NULL
+		: dlist_container(Cancel, node, dlist_head_node(unconstify(dlist_head *, &queue->cancels)));
 }
 
 /* All that is needed to send it is at hand, and as new as the catalogs. */
@@ -116,29 +212,12 @@ is_loaded(const Cancel *cancel)
 			|| nexus_endpoint_queue_known_caller(cancel->queue, cancel->operation->owner) != NULL);
 }
 
-/* Its time has come, and its endpoint takes requests. */
-static bool
-is_sendable(const Cancel *cancel, TimestampTz now)
-{
-	return cancel->due <= now && nexus_endpoint_queue_admits(cancel->queue, cancel->worker);
-}
-
 bool
-nexus_cancellations_need_transaction(NexusCancellations *cancellations)
+nexus_cancellations_want_load(const NexusEndpointQueue *queue)
 {
-	TimestampTz now = GetCurrentTimestamp();
-	dlist_iter	iter;
+	const Cancel *cancel = first_due(queue);
 
-	if (cancellations->next > now && !cancellations->has_due)
-		return false;
-	dlist_foreach(iter, &cancellations->waiting)
-	{
-		Cancel	   *cancel = dlist_container(Cancel, node, iter.cur);
-
-		if (!is_loaded(cancel) && is_sendable(cancel, now))
-			return true;
-	}
-	return false;
+	return cancel != NULL && !is_loaded(cancel);
 }
 
 static void
@@ -147,7 +226,7 @@ take_operation(NexusDue *due, void *arg)
 	NexusCancellations *cancellations = arg;
 	Cancel	   *cancel = hash_search(cancellations->cancels, &due->id, HASH_FIND, NULL);
 
-	if (cancel == NULL || cancel->is_busy)
+	if (cancel == NULL || cancel->phase == CANCEL_BUSY)
 	{
 		pfree(due);
 		return;
@@ -157,24 +236,44 @@ take_operation(NexusDue *due, void *arg)
 		(void) nexus_endpoint_queue_caller(cancel->queue, due->owner);
 }
 
-void
-nexus_cancellations_prepare(NexusCancellations *cancellations)
+/* Those of one endpoint that are next, and are not loaded. */
+static int
+collect_of(const NexusEndpointQueue *queue, NexusUuid *ids, int max)
 {
-	NexusUuid  *ids = palloc(sizeof(NexusUuid) * LOAD_BATCH);
-	TimestampTz now = GetCurrentTimestamp();
+	int			left = nexus_endpoint_queue_room(queue) + LOAD_AHEAD;
 	int			count = 0;
 	dlist_iter	iter;
 
-	dlist_foreach(iter, &cancellations->waiting)
+	dlist_foreach(iter, unconstify(dlist_head *, &queue->cancels))
 	{
 		Cancel	   *cancel = dlist_container(Cancel, node, iter.cur);
 
-		if (is_loaded(cancel) || count == LOAD_BATCH || !is_sendable(cancel, now))
+		if (left-- == 0 || count == max)
+			break;
+		if (is_loaded(cancel))
 			continue;
 		if (cancel->operation != NULL)
 			pfree(cancel->operation);
 		cancel->operation = NULL;
 		ids[count++] = cancel->id;
+	}
+	return count;
+}
+
+void
+nexus_cancellations_prepare(NexusCancellations *cancellations)
+{
+	NexusUuid  *ids = palloc(sizeof(NexusUuid) * LOAD_BATCH);
+	NexusDispatcher *dispatcher = cancellations->worker->dispatcher;
+	int			count = 0;
+	dlist_iter	iter;
+
+	dlist_foreach(iter, &dispatcher->queues)
+	{
+		NexusEndpointQueue *queue = dlist_container(NexusEndpointQueue, node, iter.cur);
+
+		if (nexus_cancellations_want_load(queue) && nexus_dispatcher_may_send(dispatcher, queue))
+			count += collect_of(queue, ids + count, LOAD_BATCH - count);
 	}
 	if (count > 0)
 		nexus_due_load(ids, count, 0, cancellations->worker->context, take_operation, cancellations);
@@ -203,9 +302,8 @@ on_cancel_settled(NexusOutcome *outcome, void *arg)
 		forget(cancel);
 		return;
 	}
-	cancel->is_busy = false;
-	push_waiting(cancel);
-	nexus_cancellation_schedule(worker, &outcome->id, cancel->queue->name, outcome->cancellation_next_time);
+	cancel->due = outcome->cancellation_next_time;
+	push_delayed(cancel);
 }
 
 static NexusOutcome *
@@ -325,27 +423,15 @@ send_cancel(Cancel *cancel, const NexusHttpRequest *request)
 	}
 }
 
-/* False where it must wait for another turn. */
-static bool
-start(Cancel *cancel)
+static void
+start(Cancel *cancel, const NexusCaller *caller)
 {
 	NexusDue   *operation = cancel->operation;
 	NexusEndpointQueue *queue = cancel->queue;
-	NexusCaller *caller;
 	NexusHttpRequest request;
 	NexusError	error = {false, ""};
 
-	if (operation->is_closed || operation->state != NEXUS_STATE_STARTED)
-	{
-		forget(cancel);
-		return true;
-	}
-	caller = nexus_endpoint_queue_known_caller(queue, operation->owner);
-	if (!is_loaded(cancel) || (caller != NULL && caller->owner_exists && !caller->has_usage))
-		return false;
-
-	unlink_waiting(cancel);
-	cancel->is_busy = true;
+	take_out(cancel);
 	cancel->ticket = 0;
 	cancel->sent_time = GetCurrentTimestamp();
 	if (queue->config == NULL)
@@ -364,40 +450,25 @@ start(Cancel *cancel)
 		refuse(cancel, "BAD_REQUEST", error.message);
 	else
 		send_cancel(cancel, &request);
-	return true;
 }
 
-void
-nexus_cancellations_start_due(NexusCancellations *cancellations)
+bool
+nexus_cancellations_start_one(NexusEndpointQueue *queue)
 {
-	TimestampTz now = GetCurrentTimestamp();
-	dlist_mutable_iter iter;
+	Cancel	   *cancel = first_due(queue);
+	const NexusCaller *caller;
 
-	if (cancellations->next > now && !cancellations->has_due)
-		return;
-	cancellations->next = DT_NOEND;
-	cancellations->has_due = false;
-	dlist_foreach_modify(iter, &cancellations->waiting)
+	if (cancel == NULL || !is_loaded(cancel))
+		return false;
+	caller = nexus_endpoint_queue_known_caller(queue, cancel->operation->owner);
+	if (cancel->operation->is_closed || cancel->operation->state != NEXUS_STATE_STARTED)
+		forget(cancel);
+	else if (caller != NULL && caller->owner_exists && !caller->has_usage)
 	{
-		Cancel	   *cancel = dlist_container(Cancel, node, iter.cur);
-		TimestampTz due = cancel->due;
-
-		if (cancel->operation != NULL && is_sendable(cancel, now)
-			&& nexus_dispatcher_in_flight(cancellations->worker->dispatcher) < nexus_max_in_flight && start(cancel))
-			continue;
-		if (due > now)
-			cancellations->next = Min(cancellations->next, due);
-		else if (!is_loaded(cancel) && is_sendable(cancel, now))
-			cancellations->next = now;	/* beyond the batch, or the catalogs
-										 * changed: read it */
-		else
-			cancellations->has_due = true;	/* looked at each turn: no time of
-											 * its own */
+		take_out(cancel);
+		push_held(cancel);
 	}
-}
-
-TimestampTz
-nexus_cancellations_next(const NexusCancellations *cancellations)
-{
-	return cancellations->next;
+	else
+		start(cancel, caller);
+	return true;
 }

@@ -16,6 +16,7 @@
 #include "utils/hsearch.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
+#include "worker/cancellation.h"
 #include "worker/dispatcher_internal.h"
 
 NexusDispatcher *
@@ -328,11 +329,18 @@ first_sendable(const NexusEndpointQueue *queue)
 	return NULL;
 }
 
+/* What could go if its endpoint takes it; a cancel request is read before, if need be. */
 static bool
-can_send(const NexusDispatcher *dispatcher, const NexusEndpointQueue *queue)
+has_sendable(const NexusEndpointQueue *queue)
 {
-	return !queue->is_stale && dispatcher->in_flight < nexus_max_in_flight && queue->loaded_count > 0
-		&& nexus_endpoint_queue_admits(queue, dispatcher->worker) && first_sendable(queue) != NULL;
+	return queue->cancel_count > 0 || first_sendable(queue) != NULL;
+}
+
+bool
+nexus_dispatcher_may_send(const NexusDispatcher *dispatcher, const NexusEndpointQueue *queue)
+{
+	return !queue->is_stale && dispatcher->in_flight < nexus_max_in_flight
+		&& nexus_endpoint_queue_admits(queue, dispatcher->worker);
 }
 
 /* Send from one endpoint's queue; false where nothing (more) can go. */
@@ -341,9 +349,13 @@ send_one(NexusDispatcher *dispatcher, NexusEndpointQueue *queue)
 {
 	NexusCall  *call;
 
-	if (!can_send(dispatcher, queue))
+	if (queue->cancel_count + queue->loaded_count == 0 || !nexus_dispatcher_may_send(dispatcher, queue))
 		return false;
+	if (nexus_cancellations_start_one(queue))
+		return true;
 	call = first_sendable(queue);
+	if (call == NULL)
+		return false;
 	nexus_dispatcher_unlink(call);
 	nexus_dispatcher_send(dispatcher, call);
 	return true;
@@ -407,8 +419,8 @@ nexus_dispatcher_next_deadline(const NexusDispatcher *dispatcher)
 		if (!nexus_endpoint_queue_is_open(queue, dispatcher->worker))
 			continue;
 		/* replies came since the last look and left room */
-		if (nexus_endpoint_queue_wants_reading(queue) || can_send(dispatcher, queue)
-			|| nexus_dispatcher_wants_load(dispatcher, queue))
+		if (nexus_endpoint_queue_wants_reading(queue) || nexus_dispatcher_wants_load(dispatcher, queue)
+			|| (has_sendable(queue) && nexus_dispatcher_may_send(dispatcher, queue)))
 			return GetCurrentTimestamp();
 		next = Min(next, nexus_endpoint_queue_opens_at(queue));
 		if (queue->queued_count < NEXUS_QUEUE_LOW)

@@ -57,6 +57,9 @@ extern void nexus_dispatcher_put_back(NexusCall *call);
 /* Leave it to the table until the catalogs change. */
 extern void nexus_dispatcher_hold(NexusDispatcher *dispatcher, NexusCall *call);
 
+/* Whether one more request to an endpoint may go out at this very moment. */
+extern bool nexus_dispatcher_may_send(const NexusDispatcher *dispatcher, const NexusEndpointQueue *queue);
+
 /* ---- loading.c ---- */
 
 /* Whether some of an endpoint's queue are to be loaded, since they could be sent. */

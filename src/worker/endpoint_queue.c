@@ -29,6 +29,7 @@ nexus_endpoint_queue_create(const char *name, Oid database, MemoryContext contex
 	queue->stats_slot = nexus_stats_slot(database, name);
 	dlist_init(&queue->queued);
 	dlist_init(&queue->loaded);
+	dlist_init(&queue->cancels);
 	return queue;
 }
 
@@ -132,7 +133,7 @@ nexus_endpoint_queue_read(NexusEndpointQueue *queue, int listener_port)
 bool
 nexus_endpoint_queue_wants_reading(const NexusEndpointQueue *queue)
 {
-	return queue->is_stale && queue->queued_count + queue->loaded_count + queue->cancels > 0;
+	return queue->is_stale && queue->queued_count + queue->loaded_count + queue->cancel_count > 0;
 }
 
 NexusCaller *
@@ -248,9 +249,9 @@ nexus_endpoint_queue_opens_at(const NexusEndpointQueue *queue)
 	TimestampTz now = GetCurrentTimestamp();
 
 	if (queue->breaker.state == NEXUS_BREAKER_OPEN && queue->breaker.open_until > now
-		&& queue->queued_count + queue->loaded_count + queue->cancels > 0)
+		&& queue->queued_count + queue->loaded_count + queue->cancel_count > 0)
 		return queue->breaker.open_until;
-	if (wait > 0 && queue->loaded_count + queue->cancels > 0)
+	if (wait > 0 && queue->loaded_count + queue->cancel_count > 0)
 		return now + wait;
 	return DT_NOEND;
 }

@@ -64,7 +64,8 @@ typedef struct NexusEndpointQueue
 	int			loaded_count;
 	int			in_flight;
 	int			users;			/* calls and cancels that point here */
-	int			cancels;		/* of them, cancels that are not in flight */
+	dlist_head	cancels;		/* that are due; see cancellation.c */
+	int			cancel_count;
 	int64		large_bytes;	/* of large inputs in memory */
 	NexusBreaker breaker;
 	NexusRate	rate;

@@ -11,6 +11,7 @@
 #include "shared/worker_registry.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
+#include "worker/cancellation.h"
 #include "worker/dispatcher_internal.h"
 
 static bool
@@ -52,7 +53,8 @@ nexus_dispatcher_needs_transaction(NexusDispatcher *dispatcher)
 		if (!nexus_endpoint_queue_is_open(queue, dispatcher->worker))
 			continue;
 		if (nexus_endpoint_queue_wants_reading(queue) || wants_retries(queue, now) || wants_refill(queue)
-			|| nexus_dispatcher_wants_load(dispatcher, queue))
+			|| nexus_dispatcher_wants_load(dispatcher, queue)
+			|| (nexus_cancellations_want_load(queue) && nexus_dispatcher_may_send(dispatcher, queue)))
 			return true;
 	}
 	return false;

@@ -211,6 +211,15 @@ begin_anew(NexusWorker *worker)
 	drain(worker);
 }
 
+/* What was read of endpoints and roles, or depends on settings, may be another now. */
+static void
+read_anew(NexusWorker *worker)
+{
+	nexus_dispatcher_catalog_changed(worker->dispatcher);
+	nexus_cancellations_catalog_changed(worker->cancellations);
+	nexus_retention_catalog_changed(worker->retention);
+}
+
 /* With another name of the cluster this may be a copy, or none any more. */
 static void
 reload_settings(NexusWorker *worker)
@@ -226,8 +235,7 @@ reload_settings(NexusWorker *worker)
 		begin_anew(worker);
 	nexus_transaction_apply_synchronous_commit();
 	nexus_local_socket_set_max_frame(worker->server, max_frame());
-	nexus_dispatcher_catalog_changed(worker->dispatcher);
-	nexus_retention_catalog_changed(worker->retention);
+	read_anew(worker);
 }
 
 static void
@@ -285,8 +293,7 @@ heed_catalogs(NexusWorker *worker, uint32 wake)
 	if ((wake & NEXUS_WAKE_CATALOG) == 0 && !catalog_changed)
 		return;
 	catalog_changed = false;
-	nexus_dispatcher_catalog_changed(worker->dispatcher);
-	nexus_retention_catalog_changed(worker->retention);
+	read_anew(worker);
 	/* a restore may be about to end, whose rows nobody told us of */
 	if (!worker->has_incarnation)
 		worker->look_time = DT_NOBEGIN;
@@ -295,11 +302,11 @@ heed_catalogs(NexusWorker *worker, uint32 wake)
 static void
 send_due(NexusWorker *worker)
 {
+	nexus_cancellations_take_due(worker->cancellations);
 	if (GetCurrentTimestamp() >= worker->read_retry_time)
 		worker->read_retry_time = DT_NOBEGIN;
 	if (worker->read_retry_time == DT_NOBEGIN
-		&& (nexus_dispatcher_needs_transaction(worker->dispatcher)
-			|| nexus_cancellations_need_transaction(worker->cancellations)))
+		&& nexus_dispatcher_needs_transaction(worker->dispatcher))
 	{
 		if (!nexus_transaction_run("read due operations", prepare_requests, worker, NULL))
 		{
@@ -313,7 +320,6 @@ send_due(NexusWorker *worker)
 	 * is no longer so
 	 */
 	heed_catalogs(worker, 0);
-	nexus_cancellations_start_due(worker->cancellations);
 	nexus_dispatcher_start_due(worker->dispatcher);
 	nexus_http_client_run(worker->http);
 }

@@ -34,6 +34,14 @@ sub sleeps
 	return;
 }
 
+# What it computes for some operations, one after the other.
+sub cost_of_others
+{
+	my $before = cpu_time();
+	value($node, q{SELECT count(nexus.execute('good', 'scripted', 'echo')) FROM generate_series(1, 400)});
+	return cpu_time() - $before;
+}
+
 create_endpoint($node, 'good', $handler);
 sleeps('idle');
 
@@ -88,6 +96,46 @@ is(wait_closed($node, $probe), 'succeeded', 'ends after its server is gone');
 create_endpoint($node, 'comes', $handler, @failing);
 $id = schedule($node, 'comes', 'echo', undef, schedule_to_close_timeout => '10s');
 is(wait_closed($node, $id), 'succeeded', 'the server that came in its place is called');
+
+# --- cancel requests of somebody who may not call any more are in nobody's way
+
+create_endpoint($node, 'granted', $handler);
+my @asked;
+for my $role (qw(first second))
+{
+	value($node, "CREATE ROLE $role; GRANT USAGE ON FOREIGN SERVER granted TO $role");
+	my $started = value($node, "SET ROLE $role; SELECT nexus.schedule('granted', 'scripted', 'async', '{\"after\": null}')");
+	wait_state($node, $started, 'started');
+	push @asked, $started;
+}
+value($node, 'REVOKE USAGE ON FOREIGN SERVER granted FROM first');
+for my $started (@asked)
+{
+	value($node, "SELECT nexus.cancel('$started')");
+	ok(poll('the request', sub { row_of($node, 'operations', $started)->{cancellation_state} }), 'a cancel is asked for');
+}
+sub cancellation { return row_of($node, 'operations', $_[0])->{cancellation_state}; }
+ok(poll('the second one', sub { cancellation($asked[1]) eq 'succeeded' }), 'the one whose owner may call is sent');
+is(cancellation($asked[0]), 'scheduled', 'the other one waits');
+sleeps('a cancel request of somebody without USAGE');
+value($node, 'GRANT USAGE ON FOREIGN SERVER granted TO first');
+ok(poll('the first one', sub { cancellation($asked[0]) eq 'succeeded' }), 'until USAGE is granted again');
+
+# --- many cancel requests that wait cost the others nothing
+
+value($node, 'ALTER SYSTEM SET nexus_pg.max_in_flight = 100');
+$node->reload;
+my $alone = cost_of_others();
+create_endpoint($node, 'crowded', $handler, breaker_failures => 1, breaker_open_interval => '1h');
+value($node, q{SELECT count(nexus.schedule('crowded', 'scripted', 'async', '{"after": null, "cancel": {"status": 503, "times": 9}}'))
+	FROM generate_series(1, 20000)});
+ok(poll('all started', sub { value($node, q{SELECT count(*) FROM nexus.operations WHERE endpoint = 'crowded' AND state = 'started'}) == 20000 }),
+	'many are started');
+value($node, q{SELECT count(nexus.cancel(id)) FROM nexus.pending_operations WHERE endpoint = 'crowded'});
+ok(poll('all asked', sub {
+	value($node, q{SELECT count(*) FROM nexus.operations WHERE endpoint = 'crowded' AND cancellation_state IS NULL}) == 0 }), 'and to be canceled');
+is(breaker_of('crowded'), 'open', 'their breaker is open');
+cmp_ok(cost_of_others(), '<', 2 * $alone + 0.1, 'others do not pay for it');
 
 is(nexus_pid($node, 'worker'), $worker, 'the worker is the same as before');
 $handler->stop;
