@@ -31,7 +31,6 @@
 
 typedef struct RetentionClass
 {
-	struct NexusRetention *retention;
 	int64		kept_us;
 	TimestampTz floor;			/* what closed before has been looked at */
 	TimestampTz next;			/* close time of what to look at next */
