@@ -116,6 +116,7 @@ SELECT pg_temp.with($$headers => '{"a": 1}'$$);
 SELECT pg_temp.with($$headers => '{"a": null}'$$);
 SELECT pg_temp.with($$headers => '{"a": {"b": "c"}}'$$);
 SELECT pg_temp.with($$headers => '{"": "a"}'$$);
+SELECT pg_temp.with($$headers => '{"a": "1", "A": "2"}'$$);
 SELECT pg_temp.with($$headers => '{"a b": "c"}'$$);
 SELECT pg_temp.with($$headers => '{"a": "b\r\nc: d"}'$$);
 SELECT pg_temp.with(format('headers => %L', jsonb_build_object(name, 'x')))

@@ -76,6 +76,7 @@ typedef struct StoredHeaders
 {
 	JsonbParseState *state;
 	size_t		bytes;
+	uint32		count;
 } StoredHeaders;
 
 static void
@@ -105,24 +106,31 @@ store_header(NexusText name, NexusText value, void *arg)
 	push_string(stored, WJB_KEY, name, true);
 	push_string(stored, WJB_VALUE, value, false);
 	stored->bytes += name.len + value.len;
+	stored->count++;
 }
 
 Datum
 nexus_caller_headers_check(Jsonb *object)
 {
 	StoredHeaders stored = {0};
-	JsonbValue *result;
+	Jsonb	   *result;
 
 	(void) pushJsonbValue(&stored.state, WJB_BEGIN_OBJECT, NULL);
 	each_header(object, store_header, &stored);
-	result = pushJsonbValue(&stored.state, WJB_END_OBJECT, NULL);
+	result = JsonbValueToJsonb(pushJsonbValue(&stored.state, WJB_END_OBJECT, NULL));
+	if (JB_ROOT_COUNT(result) < stored.count)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("argument \"headers\" has a name twice"),
+				 errdetail("Names of headers are the same in upper and lower case."),
+				 errhint("Give each header once; a list of values is joined by commas.")));
 	if (stored.bytes > (size_t) nexus_max_header_size)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("argument \"headers\" is too long"),
 				 errdetail("Names and values have %zu bytes, the limit is %d.", stored.bytes, nexus_max_header_size),
 				 errhint("Shorten them, or raise \"%s\".", "nexus_pg.max_header_size")));
-	return stored.bytes == 0 ? (Datum) 0 : JsonbPGetDatum(JsonbValueToJsonb(result));
+	return stored.bytes == 0 ? (Datum) 0 : JsonbPGetDatum(result);
 }
 
 static void

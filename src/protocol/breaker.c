@@ -4,6 +4,13 @@
  */
 #include "protocol/breaker.h"
 
+/* Also where the clock was set back behind its beginning. */
+static bool
+is_interval_over(const NexusBreaker *breaker, const NexusBreakerPolicy *policy, int64_t now)
+{
+	return now >= breaker->open_until || now < breaker->open_until - policy->open_interval_us;
+}
+
 bool
 nexus_breaker_allows(const NexusBreaker *breaker, const NexusBreakerPolicy *policy, int64_t now)
 {
@@ -14,7 +21,7 @@ nexus_breaker_allows(const NexusBreaker *breaker, const NexusBreakerPolicy *poli
 		case NEXUS_BREAKER_CLOSED:
 			return true;
 		case NEXUS_BREAKER_OPEN:
-			return now >= breaker->open_until;
+			return is_interval_over(breaker, policy, now);
 		case NEXUS_BREAKER_HALF_OPEN:
 			return !breaker->is_probing;
 	}
@@ -38,9 +45,9 @@ current_ticket(const NexusBreaker *breaker)
 }
 
 NexusBreakerTicket
-nexus_breaker_send(NexusBreaker *breaker, int64_t now)
+nexus_breaker_send(NexusBreaker *breaker, const NexusBreakerPolicy *policy, int64_t now)
 {
-	if (breaker->state == NEXUS_BREAKER_OPEN && now >= breaker->open_until)
+	if (breaker->state == NEXUS_BREAKER_OPEN && is_interval_over(breaker, policy, now))
 		change(breaker, NEXUS_BREAKER_HALF_OPEN);
 	if (breaker->state == NEXUS_BREAKER_HALF_OPEN)
 		breaker->is_probing = true;

@@ -44,7 +44,7 @@ typedef uint32_t NexusBreakerTicket;
 extern bool nexus_breaker_allows(const NexusBreaker *breaker, const NexusBreakerPolicy *policy, int64_t now);
 
 /* A request is being sent, which was allowed; its result comes with this ticket. */
-extern NexusBreakerTicket nexus_breaker_send(NexusBreaker *breaker, int64_t now);
+extern NexusBreakerTicket nexus_breaker_send(NexusBreaker *breaker, const NexusBreakerPolicy *policy, int64_t now);
 
 /*
  * The result of a request.  A failure is one of the handler's availability (a

@@ -15,14 +15,16 @@ capacity(double per_second)
 	return tokens < 1 ? 1 : tokens;
 }
 
-/* Tokens missing now; a clock that was set back adds none. */
+/*
+ * Tokens missing now.  A clock that was set back fills the bucket, for we would
+ * wait for it to come back otherwise.
+ */
 static double
 missing_at(const NexusRate *rate, double per_second, int64_t now)
 {
-	double		passed = now > rate->as_of ? (double) (now - rate->as_of) : 0;
-	double		missing = rate->missing - passed * per_second / US_PER_S;
+	double		missing = rate->missing - (double) (now - rate->as_of) * per_second / US_PER_S;
 
-	return missing < 0 ? 0 : missing;
+	return missing < 0 || now < rate->as_of ? 0 : missing;
 }
 
 int64_t

@@ -319,6 +319,25 @@ nexus_queue_read_executed(const NexusUuid *incarnation, const char *endpoint, Ne
 	nexus_result_each(plan, values, take_executed, &read);
 }
 
+/*
+ * What is due after a key, in its order, and then the first row that is not due
+ * yet, for its time: "column" is that of the index, $1 the incarnation, ($2,
+ * $3) the key, $4 now and $5 how many.
+ */
+#define DUE_AND_NEXT(select, column) \
+	"(" select OF_US("o") "AND (" column ", o.id) OPERATOR(pg_catalog.>) ($2, $3) " \
+	"AND " column " OPERATOR(pg_catalog.<=) $4 ORDER BY " column ", o.id LIMIT $5) " \
+	"UNION ALL (" select OF_US("o") "AND " column " OPERATOR(pg_catalog.>) $4 ORDER BY " column ", o.id LIMIT 1)"
+
+/* When to read on: there may be more that is due, or it is known when the next one will be. */
+static TimestampTz
+next_reading(const QueueRead *read, int count, int limit)
+{
+	int			due = *read->next == DT_NOEND ? count : count - 1;
+
+	return due == limit ? read->now : *read->next;
+}
+
 /* Columns as decode_arrival, then next_attempt_schedule_time. */
 static void
 take_retry(const NexusResultRow *row, void *arg)
@@ -344,27 +363,27 @@ nexus_queue_read_retries(const NexusUuid *incarnation, const char *endpoint, Tim
 						 NexusEachArrival each, void *arg)
 {
 	static SPIPlanPtr plan = NULL;
-	static const Oid types[] = {UUIDOID, TEXTOID, TIMESTAMPTZOID, UUIDOID, INT8OID};
+	static const Oid types[] = {UUIDOID, TIMESTAMPTZOID, UUIDOID, TIMESTAMPTZOID, INT8OID, TEXTOID};
 	TimestampTz found_next = DT_NOEND;
 	QueueRead	read = {.each = each,.arg = arg,.floor = floor,.floor_id = floor_id,.now = now,
 	.next = &found_next};
-	Datum		values[5];
+	Datum		values[lengthof(types)];
 	int			count;
 
-	nexus_transaction_plan(&plan, "SELECT o.id, o.xid, o.endpoint, o.deadline, o.next_attempt_schedule_time "
-						   "FROM nexus.operation o WHERE o.endpoint OPERATOR(pg_catalog.=) $2 AND " OF_US("o")
-						   "AND o.state OPERATOR(pg_catalog.=) 'backing_off' "
-						   "AND (o.next_attempt_schedule_time, o.id) OPERATOR(pg_catalog.>) ($3, $4) "
-						   "ORDER BY o.next_attempt_schedule_time, o.id LIMIT $5", 5, types);
+	nexus_transaction_plan(&plan, DUE_AND_NEXT("SELECT o.id, o.xid, o.endpoint, o.deadline, "
+											   "o.next_attempt_schedule_time FROM nexus.operation o "
+											   "WHERE o.endpoint OPERATOR(pg_catalog.=) $6 "
+											   "AND o.state OPERATOR(pg_catalog.=) 'backing_off' AND ",
+											   "o.next_attempt_schedule_time"), lengthof(types), types);
 	values[0] = nexus_uuid_datum(incarnation);
-	values[1] = CStringGetTextDatum(endpoint);
-	values[2] = TimestampTzGetDatum(*floor);
-	values[3] = copied_uuid(floor_id);
+	values[1] = TimestampTzGetDatum(*floor);
+	values[2] = copied_uuid(floor_id);
+	values[3] = TimestampTzGetDatum(now);
 	values[4] = Int64GetDatum(limit);
+	values[5] = CStringGetTextDatum(endpoint);
 	count = (int) nexus_result_each(plan, values, take_retry, &read);
-	if (count == limit && found_next == DT_NOEND)
-		found_next = now;		/* there may be more */
-	*next = found_next;			/* only now, lest an error forget them */
+	*next = next_reading(&read, count, limit);	/* only now, lest an error
+												 * forget them */
 	return count;
 }
 
@@ -396,24 +415,25 @@ nexus_queue_read_overdue(const NexusUuid *incarnation, TimestampTz *floor, Nexus
 						 TimestampTz now, int limit, TimestampTz *next, NexusEachOverdue each, void *arg)
 {
 	static SPIPlanPtr plan = NULL;
-	static const Oid types[] = {UUIDOID, TIMESTAMPTZOID, UUIDOID, INT8OID};
-	QueueRead	read = {.arg = arg,.floor = floor,.floor_id = floor_id,.now = now,.next = next,
+	static const Oid types[] = {UUIDOID, TIMESTAMPTZOID, UUIDOID, TIMESTAMPTZOID, INT8OID};
+	TimestampTz found_next = DT_NOEND;
+	QueueRead	read = {.arg = arg,.floor = floor,.floor_id = floor_id,.now = now,.next = &found_next,
 	.each_overdue = each};
-	Datum		values[4];
+	Datum		values[lengthof(types)];
 	int			count;
 
-	nexus_transaction_plan(&plan, "SELECT o.id, o.endpoint, o.state, o.scheduled_time, o.started_time, o.deadline, "
-						   "o.schedule_to_close_timeout, o.schedule_to_start_timeout, o.start_to_close_timeout "
-						   "FROM nexus.operation o WHERE o.close_time IS NULL AND o.deadline IS NOT NULL AND "
-						   OF_US("o") "AND (o.deadline, o.id) OPERATOR(pg_catalog.>) ($2, $3) "
-						   "ORDER BY o.deadline, o.id LIMIT $4", 4, types);
-	*next = DT_NOEND;
+	nexus_transaction_plan(&plan, DUE_AND_NEXT("SELECT o.id, o.endpoint, o.state, o.scheduled_time, o.started_time, "
+											   "o.deadline, o.schedule_to_close_timeout, "
+											   "o.schedule_to_start_timeout, o.start_to_close_timeout "
+											   "FROM nexus.operation o WHERE o.close_time IS NULL "
+											   "AND o.deadline IS NOT NULL AND ", "o.deadline"),
+						   lengthof(types), types);
 	values[0] = nexus_uuid_datum(incarnation);
 	values[1] = TimestampTzGetDatum(*floor);
 	values[2] = copied_uuid(floor_id);
-	values[3] = Int64GetDatum(limit);
+	values[3] = TimestampTzGetDatum(now);
+	values[4] = Int64GetDatum(limit);
 	count = (int) nexus_result_each(plan, values, take_overdue, &read);
-	if (count == limit && *next == DT_NOEND)
-		*next = now;
+	*next = next_reading(&read, count, limit);
 	return count;
 }

@@ -10,6 +10,7 @@
 #include "store/retention.h"
 
 #include "access/genam.h"
+#include "access/heapam.h"
 #include "access/relscan.h"
 #include "access/skey.h"
 #include "access/stratnum.h"
@@ -154,13 +155,32 @@ delete_parts(Bite *bite, int at, Datum id)
 	return true;
 }
 
-/* Delete the operation in the slot with all that belongs to it. */
+/* Whether nobody has locked or changed the row in the slot. */
+static bool
+is_free(const Source *source)
+{
+	const		BufferHeapTupleTableSlot *slot = (const BufferHeapTupleTableSlot *) source->slot;
+	TM_Result	result;
+
+	LockBuffer(slot->buffer, BUFFER_LOCK_SHARE);
+	result = HeapTupleSatisfiesUpdate(slot->base.tuple, GetCurrentCommandId(false), slot->buffer);
+	LockBuffer(slot->buffer, BUFFER_LOCK_UNLOCK);
+	return result == TM_Ok;
+}
+
+/*
+ * Delete the operation in the slot with all that belongs to it.  One that
+ * somebody has locked is looked at before anything of it goes: it must keep its
+ * key, or that could be used again.
+ */
 static bool
 delete_operation(Bite *bite)
 {
 	bool		isnull;
 	Datum		id = slot_getattr(bite->operations.slot, bite->id, &isnull);
 
+	if (!is_free(&bite->operations))
+		return false;
 	for (int at = 0; at < (int) lengthof(kinds); at++)
 		if (bite->sources[at].table != NULL && !delete_parts(bite, at, id))
 			return false;

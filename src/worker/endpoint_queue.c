@@ -260,7 +260,7 @@ NexusBreakerTicket
 nexus_endpoint_queue_note_sent(NexusEndpointQueue *queue, TimestampTz now)
 {
 	NexusBreakerState before = queue->breaker.state;
-	NexusBreakerTicket ticket = nexus_breaker_send(&queue->breaker, now);
+	NexusBreakerTicket ticket = nexus_breaker_send(&queue->breaker, &queue->config->breaker, now);
 
 	nexus_rate_take(&queue->rate, queue->config->max_requests_per_second, now);
 	if (queue->breaker.state != before)

@@ -124,6 +124,12 @@ on_call_settled(NexusOutcome *outcome, void *arg)
 	NexusCall  *call = nexus_dispatcher_find(dispatcher, &outcome->id);
 	NexusEndpointQueue *queue = call->queue;
 
+	/*
+	 * not even its failure could be written: it stays in the table, to be
+	 * tried when something changes
+	 */
+	if (outcome->disposition == NEXUS_DISPOSITION_REJECTED)
+		queue->has_held = true;
 	if (outcome->disposition == NEXUS_DISPOSITION_APPLIED)
 	{
 		if (outcome->kind == NEXUS_OUTCOME_PROGRESS && outcome->state == NEXUS_STATE_BACKING_OFF)
@@ -315,16 +321,22 @@ take_reply(NexusDispatcher *dispatcher, NexusCall *call, const NexusHttpResult *
 	}
 }
 
-/* Whether a reply that changes nothing any more would have been a failed attempt. */
-static bool
-is_failure(NexusDispatcher *dispatcher, const NexusHttpResult *result)
+/* A reply that changes nothing any more, since a completion came first: it still is an attempt. */
+static void
+take_late_reply(NexusDispatcher *dispatcher, NexusCall *call, const NexusHttpResult *result)
 {
 	NexusReplyLimits limits = {.max_token_length = nexus_max_token_length};
+	bool		is_failure = true;
+	bool		is_down = result->outcome == NEXUS_HTTP_FAILED || result->outcome == NEXUS_HTTP_TIMED_OUT;
 
-	if (result->outcome != NEXUS_HTTP_ANSWERED)
-		return true;
-	nexus_reply_decode_start(result->status, result->headers, result->body, &limits, &dispatcher->reply);
-	return dispatcher->reply.kind == NEXUS_REPLY_ERROR;
+	if (result->outcome == NEXUS_HTTP_ANSWERED)
+	{
+		nexus_reply_decode_start(result->status, result->headers, result->body, &limits, &dispatcher->reply);
+		is_failure = dispatcher->reply.kind == NEXUS_REPLY_ERROR;
+		is_down = is_failure && dispatcher->reply.is_retryable;
+	}
+	nexus_dispatcher_count_attempt(dispatcher, call, result->elapsed_us, is_failure);
+	nexus_endpoint_queue_note_result(call->queue, call->ticket, is_down);
 }
 
 static void
@@ -337,9 +349,8 @@ on_start_done(void *arg, const NexusHttpResult *result)
 	nexus_dispatcher_leave_flight(dispatcher, call);
 	if (call->is_closed)
 	{
-		/* a completion came first; the call goes with that outcome, or now */
-		nexus_dispatcher_count_attempt(dispatcher, call, result->elapsed_us, is_failure(dispatcher, result));
-		nexus_endpoint_queue_note_result(call->queue, call->ticket, result->outcome == NEXUS_HTTP_FAILED);
+		/* the call goes with the outcome that came first, or now */
+		take_late_reply(dispatcher, call, result);
 		if (call->settling == 0)
 			nexus_dispatcher_forget(dispatcher, call);
 	}

@@ -127,6 +127,7 @@ for my $case (
 	pass('brief');
 	pass('brief');
 	is(is_there($locked), '1', "locked, $name: it stays");
+	is(value($node, 'SELECT count(*) FROM nexus.failed_attempt a WHERE operation_id = ' . quote($locked)), '1', "locked, $name: whole");
 	$session->query_safe('COMMIT');
 	is_deleted($locked, "locked, $name: it goes once it is free");
 	is(value($node, 'SELECT count(*) FROM nexus.failed_attempt a WHERE operation_id = ' . quote($locked)), '0', "locked, $name: with its attempts");

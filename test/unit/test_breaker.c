@@ -15,7 +15,7 @@ static const NexusBreakerPolicy policy = {FAILURES, INTERVAL};
 static bool
 attempt(NexusBreaker *breaker, bool is_failure, int64_t now)
 {
-	return nexus_breaker_take_result(breaker, &policy, nexus_breaker_send(breaker, now), is_failure, now);
+	return nexus_breaker_take_result(breaker, &policy, nexus_breaker_send(breaker, &policy, now), is_failure, now);
 }
 
 static void
@@ -45,6 +45,8 @@ test_opening(void)
 	ok(!nexus_breaker_allows(&breaker, &policy, 100), "it lets nothing through");
 	ok(!nexus_breaker_allows(&breaker, &policy, INTERVAL + 99), "until its interval is over");
 	ok(nexus_breaker_allows(&breaker, &policy, INTERVAL + 100), "and then one request");
+	ok(!nexus_breaker_allows(&breaker, &policy, 100), "a clock that was set back a little lets it wait");
+	ok(nexus_breaker_allows(&breaker, &policy, 99), "but not for longer than the interval");
 }
 
 static void
@@ -54,20 +56,20 @@ test_probe(void)
 	NexusBreakerTicket probe;
 
 	open_it(&breaker);
-	probe = nexus_breaker_send(&breaker, INTERVAL);
+	probe = nexus_breaker_send(&breaker, &policy, INTERVAL);
 	is_int(breaker.state, NEXUS_BREAKER_HALF_OPEN, "with the probe it is half open");
 	ok(!nexus_breaker_allows(&breaker, &policy, INTERVAL), "one probe at a time");
 	ok(nexus_breaker_take_result(&breaker, &policy, probe, true, INTERVAL + 7), "a probe that fails");
 	is_int(breaker.state, NEXUS_BREAKER_OPEN, "opens it again");
 	ok(!nexus_breaker_allows(&breaker, &policy, 2 * INTERVAL + 6), "for a whole interval");
 
-	probe = nexus_breaker_send(&breaker, 2 * INTERVAL + 7);
+	probe = nexus_breaker_send(&breaker, &policy, 2 * INTERVAL + 7);
 	ok(nexus_breaker_take_result(&breaker, &policy, probe, false, 2 * INTERVAL + 8), "a probe that succeeds");
 	is_int(breaker.state, NEXUS_BREAKER_CLOSED, "closes it");
 	ok(!attempt(&breaker, true, 2 * INTERVAL + 9), "and the count begins at zero");
 
 	open_it(&breaker);
-	probe = nexus_breaker_send(&breaker, INTERVAL);
+	probe = nexus_breaker_send(&breaker, &policy, INTERVAL);
 	nexus_breaker_abandon(&breaker, probe);
 	is_int(breaker.state, NEXUS_BREAKER_HALF_OPEN, "a probe that we gave up says nothing");
 	ok(nexus_breaker_allows(&breaker, &policy, INTERVAL), "and makes room for another");
@@ -77,14 +79,14 @@ static void
 test_stale_results(void)
 {
 	NexusBreaker breaker = {NEXUS_BREAKER_CLOSED};
-	NexusBreakerTicket old = nexus_breaker_send(&breaker, 0);
+	NexusBreakerTicket old = nexus_breaker_send(&breaker, &policy, 0);
 	NexusBreakerTicket probe;
 
 	for (int i = 0; i < FAILURES; i++)
 		(void) attempt(&breaker, true, 0);
 	ok(!nexus_breaker_take_result(&breaker, &policy, old, false, 1), "a success sent before it opened");
 	is_int(breaker.state, NEXUS_BREAKER_OPEN, "does not close it");
-	probe = nexus_breaker_send(&breaker, INTERVAL);
+	probe = nexus_breaker_send(&breaker, &policy, INTERVAL);
 	ok(!nexus_breaker_take_result(&breaker, &policy, old, true, INTERVAL), "nor does an old failure end the probe");
 	nexus_breaker_abandon(&breaker, old);
 	ok(!nexus_breaker_allows(&breaker, &policy, INTERVAL), "or an old request that is given up");
@@ -100,9 +102,9 @@ test_policies(void)
 	NexusBreaker breaker = {NEXUS_BREAKER_CLOSED};
 
 	for (int i = 0; i < 1000; i++)
-		(void) nexus_breaker_take_result(&breaker, &never, nexus_breaker_send(&breaker, 0), true, 0);
+		(void) nexus_breaker_take_result(&breaker, &never, nexus_breaker_send(&breaker, &never, 0), true, 0);
 	is_int(breaker.state, NEXUS_BREAKER_CLOSED, "zero failures: it never opens");
-	ok(nexus_breaker_take_result(&breaker, &once, nexus_breaker_send(&breaker, 0), true, 0), "one: at the first");
+	ok(nexus_breaker_take_result(&breaker, &once, nexus_breaker_send(&breaker, &once, 0), true, 0), "one: at the first");
 	ok(nexus_breaker_allows(&breaker, &never, 0), "an open one lets all through once it is switched off");
 	is_text(nexus_text_of(nexus_breaker_state_name(NEXUS_BREAKER_CLOSED)), "closed", "what views call it");
 	is_text(nexus_text_of(nexus_breaker_state_name(NEXUS_BREAKER_OPEN)), "open", "what views call it");
