@@ -30,6 +30,8 @@ typedef struct WaiterSlot
 {
 	/* waiting: written by the backend, read by workers without a lock */
 	pg_atomic_uint32 is_armed;
+	pg_atomic_uint32 is_woken;	/* since the last sleep; the latch may be
+								 * reset by any other wait, for a page say */
 	pg_atomic_uint64 bits[SET_WORDS];
 	Latch	   *latch;			/* of a PGPROC, so it stays valid memory */
 
@@ -61,6 +63,7 @@ static void
 init_slot(WaiterSlot *slot)
 {
 	pg_atomic_init_u32(&slot->is_armed, 0);
+	pg_atomic_init_u32(&slot->is_woken, 0);
 	for (int i = 0; i < SET_WORDS; i++)
 		pg_atomic_init_u64(&slot->bits[i], 0);
 	SpinLockInit(&slot->mutex);
@@ -165,16 +168,29 @@ nexus_waiters_disarm(void)
 		pg_atomic_write_u64(&my_slot->bits[i], 0);
 }
 
+static bool
+take_wake(void)
+{
+	return my_slot != NULL && pg_atomic_exchange_u32(&my_slot->is_woken, 0) != 0;
+}
+
 bool
 nexus_waiters_sleep(long timeout_ms)
 {
 	int			events = WL_LATCH_SET | WL_EXIT_ON_PM_DEATH;
 	int			woken;
 
+	if (take_wake())
+	{
+		CHECK_FOR_INTERRUPTS();
+		return true;
+	}
 	if (timeout_ms >= 0)
 		events |= WL_TIMEOUT;
 	woken = WaitLatch(MyLatch, events, Min(timeout_ms, INT_MAX), PG_WAIT_EXTENSION);
 	ResetLatch(MyLatch);
+	/* whoever woke us did so for what is read after this */
+	(void) take_wake();
 	CHECK_FOR_INTERRUPTS();
 	return (woken & WL_TIMEOUT) == 0;
 }
@@ -221,6 +237,13 @@ nexus_waiters_identity(pid_t pid, const NexusUuid *operation_id, Oid *database, 
 	return false;
 }
 
+static void
+wake(WaiterSlot *slot)
+{
+	pg_atomic_write_u32(&slot->is_woken, 1);
+	SetLatch(slot->latch);
+}
+
 static bool
 intersects(WaiterSlot *slot, const uint64 *bits)
 {
@@ -251,7 +274,7 @@ nexus_waiters_wake(const NexusUuid *ids, int count)
 		WaiterSlot *slot = &waiters->slots[i];
 
 		if (pg_atomic_read_u32(&slot->is_armed) != 0 && intersects(slot, bits))
-			SetLatch(slot->latch);
+			wake(slot);
 	}
 }
 
@@ -260,5 +283,5 @@ nexus_waiters_wake_all(void)
 {
 	for (int i = 0; waiters != NULL && i < waiters->slot_count; i++)
 		if (pg_atomic_read_u32(&waiters->slots[i].is_armed) != 0)
-			SetLatch(waiters->slots[i].latch);
+			wake(&waiters->slots[i]);
 }

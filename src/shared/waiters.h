@@ -26,7 +26,7 @@ extern void nexus_waiters_arm(const NexusUuid *ids, int count);
 extern void nexus_waiters_disarm(void);
 
 /*
- * Sleep until the latch is set, "timeout_ms" passed (-1: none) or the
+ * Sleep until somebody wakes us (or did since the last sleep), "timeout_ms" passed (-1: none) or the
  * postmaster died; processes interrupts.  False at the timeout.
  */
 extern bool nexus_waiters_sleep(long timeout_ms);

@@ -370,14 +370,22 @@ note_relation_change(Datum arg, Oid relation)
 		table_changed = true;
 }
 
+/* Called since the turn began? The latch does not tell: any wait for a lock or a page resets it. */
+static bool
+is_called(uint32 wake)
+{
+	return wake != 0 || ConfigReloadPending || InterruptPending || catchupInterruptPending;
+}
+
 static void
 run(NexusWorker *worker)
 {
 	bool		is_quiet = false;
+	uint32		later = 0;
 
 	for (;;)
 	{
-		uint32		wake = nexus_worker_registry_take_wake();
+		uint32		wake = later | nexus_worker_registry_take_wake();
 
 		heed_signals(worker, wake);
 		/* a turn's garbage: what has to last says where it lives */
@@ -397,7 +405,8 @@ run(NexusWorker *worker)
 										  nexus_dispatcher_queued(worker->dispatcher));
 		MemoryContextReset(worker->scratch);
 
-		nexus_io_loop_set_deadline(worker->loop, next_deadline(worker));
+		later = nexus_worker_registry_take_wake();
+		nexus_io_loop_set_deadline(worker->loop, is_called(later) ? GetCurrentTimestamp() : next_deadline(worker));
 		is_quiet = nexus_io_loop_wait(worker->loop, !nexus_group_is_collecting(worker->group)) == 0;
 		nexus_http_client_run(worker->http);
 	}

@@ -137,6 +137,25 @@ ok(poll('all asked', sub {
 is(breaker_of('crowded'), 'open', 'their breaker is open');
 cmp_ok(cost_of_others(), '<', 2 * $alone + 0.1, 'others do not pay for it');
 
+# --- a call that comes while the worker waits for a lock, which resets its latch, is not lost
+
+value($node, 'SELECT count(nexus.terminate(id)) FROM nexus.pending_operations');
+ok($node->poll_query_until('postgres', 'SELECT count(*) FROM nexus.pending_operations', '0'), 'nothing is open, so that nothing else wakes it');
+create_endpoint($node, 'called', $handler);
+create_endpoint($node, 'mute', $handler, enabled => 'false');
+my $session = $node->background_psql('postgres');
+for my $round (1 .. 3)
+{
+	$session->query_safe('BEGIN; LOCK TABLE nexus.request');
+	schedule($node, 'mute', 'echo');
+	ok(poll('the lock', sub {
+		value($node, "SELECT count(*) FROM pg_locks WHERE pid = $worker AND NOT granted") }), 'reading what has arrived waits for a lock');
+	my $meanwhile = schedule($node, 'called', 'echo');
+	$session->query_safe('COMMIT');
+	ok(poll('the operation', sub { state_of($node, $meanwhile) eq 'succeeded' }, 20), 'what is scheduled meanwhile is sent');
+}
+$session->quit;
+
 is(nexus_pid($node, 'worker'), $worker, 'the worker is the same as before');
 $handler->stop;
 $node->stop;
