@@ -20,7 +20,7 @@ ISOLATION_OPTS = --inputdir=test/isolation --outputdir=build/isolation
 PG_CONFIG ?= pg_config
 PKG_CONFIG ?= pkg-config
 
-OWN_GOALS = check demo bench lint unit fuzz indent help
+OWN_GOALS = check demo bench curves soak lint unit fuzz indent help
 ifneq ($(filter $(OWN_GOALS),$(MAKECMDGOALS)),)
 # PGXS has a "check" of its own that only says no.
 .PHONY: $(OWN_GOALS)

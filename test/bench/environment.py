@@ -1,0 +1,249 @@
+"""What the benchmarks run in: a server, handlers, programs, and the clock on their processors.
+
+test/run starts them as an ordinary user with the private programs first in
+PATH.
+"""
+import contextlib
+import json
+import os
+import platform
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+MAX_CONNECTIONS = 600
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+OUT = os.path.join("build", "bench")
+CFLAGS = ["-std=gnu99", "-D_GNU_SOURCE", "-O2", "-g", "-Wall", "-Wextra", "-Werror", "-pthread"]
+PROGRAMS = ["bare_client", "throughput", "latency", "sleepers"]
+
+NGINX_CONF = """
+daemon off;
+worker_processes 1;
+pid {directory}/nginx.pid;
+error_log {directory}/nginx.log;
+events {{ worker_connections 1024; }}
+http {{
+    access_log off;
+    keepalive_requests 1000000000;
+    keepalive_timeout 1h;
+    client_body_temp_path {directory}/body;
+    proxy_temp_path {directory}/proxy;
+    fastcgi_temp_path {directory}/fastcgi;
+    uwsgi_temp_path {directory}/uwsgi;
+    scgi_temp_path {directory}/scgi;
+    default_type application/json;
+    server {{
+        listen 127.0.0.1:{port};
+        location / {{ return 200 '{{"message": "Hello, Ada Lovelace!", "language": "en"}}'; }}
+        location /bench.service/start {{
+            return 201 '{{"token": "$http_nexus_callback_nexus_pg_token", "state": "running"}}';
+        }}
+    }}
+}}
+"""
+
+SERVER_CONF = """
+listen_addresses = ''
+unix_socket_directories = '{directory}'
+max_connections = {connections}
+shared_preload_libraries = 'nexus_pg'
+nexus_pg.port = 0
+"""
+
+# libcurl writes these itself.
+OWN_HEADERS = {"host", "accept", "content-length", "user-agent"}
+
+
+def run(*command, **options):
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
+    if done.returncode != 0:
+        sys.exit(f"bench: {' '.join(command)} failed:\n{done.stdout}{done.stderr}")
+    return done.stdout.strip()
+
+
+@contextlib.contextmanager
+def directory_of_its_own():
+    """Gone afterwards, unless KEEP=1."""
+    directory = tempfile.mkdtemp(prefix="bench.")
+    try:
+        yield directory
+    finally:
+        if os.environ.get("KEEP") != "1":
+            shutil.rmtree(directory, ignore_errors=True)
+
+
+def pkg_config(*arguments):
+    return run("pkg-config", *arguments).split()
+
+
+def build():
+    os.makedirs(OUT, exist_ok=True)
+    common = os.path.join(HERE, "bench.c")
+    for program in PROGRAMS:
+        run(os.environ.get("CC", "cc"), *CFLAGS, *pkg_config("--cflags", "libpq", "libcurl"),
+            os.path.join(HERE, program + ".c"), common, "-o", os.path.join(OUT, program),
+            *pkg_config("--libs", "libpq", "libcurl"))
+
+
+def program(name, *arguments):
+    return json.loads(run(os.path.join(OUT, name), *map(str, arguments)))
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def cpu_seconds(pid):
+    with open(f"/proc/{pid}/schedstat") as file:
+        return int(file.read().split()[0]) / 1e9
+
+
+class Handler:
+    """nginx on a free port."""
+
+    def __init__(self, directory):
+        self.port = free_port()
+        conf = os.path.join(directory, "nginx.conf")
+        with open(conf, "w") as file:
+            file.write(NGINX_CONF.format(directory=directory, port=self.port))
+        self.process = subprocess.Popen(["nginx", "-c", conf, "-e", os.path.join(directory, "nginx.log")])
+        deadline = time.monotonic() + 10
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", self.port)).close()
+                break
+            except OSError:
+                if time.monotonic() > deadline or self.process.poll() is not None:
+                    sys.exit("bench: nginx did not start")
+                time.sleep(0.02)
+        children = f"/proc/{self.process.pid}/task/{self.process.pid}/children"
+        with open(children) as file:
+            self.worker = int(file.read().split()[0])
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.send_signal(signal.SIGQUIT)
+        self.process.wait()
+
+
+class Server:
+    """A PostgreSQL of our own, with its defaults but for settings."""
+
+    def __init__(self, directory, settings=()):
+        self.directory = directory
+        self.data = os.path.join(directory, "data")
+        run("initdb", "-D", self.data, "-A", "trust", "-U", "postgres", "--no-locale", "-E", "UTF8")
+        with open(os.path.join(self.data, "postgresql.conf"), "a") as file:
+            file.write(SERVER_CONF.format(directory=directory, connections=MAX_CONNECTIONS))
+            for name, value in dict(settings).items():
+                file.write(f"{name} = '{value}'\n")
+        self.control("start")
+        self.sql("CREATE EXTENSION nexus_pg")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.control("-m", "fast", "stop")
+
+    def control(self, *arguments):
+        run("pg_ctl", "-D", self.data, "-w", "-s", "-l", os.path.join(self.directory, "server.log"), *arguments)
+
+    def conninfo(self, database="postgres"):
+        return f"host={self.directory} user=postgres dbname={database}"
+
+    def sql(self, text, database="postgres"):
+        return run("psql", "-XAtq", "-v", "ON_ERROR_STOP=1", "-d", self.conninfo(database), "-c", text)
+
+    def worker(self):
+        return int(self.sql("SELECT pid FROM nexus.workers WHERE kind = 'worker' AND database = 'postgres'"))
+
+
+class Request:
+    """One start request as the worker sends it, for the bare client to repeat."""
+
+    def __init__(self, directory):
+        self.headers = os.path.join(directory, "headers")
+        self.body = os.path.join(directory, "body.json")
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        self.data = b""
+
+    def answer(self):
+        peer, _ = self.listener.accept()
+        length = 0
+        while b"\r\n\r\n" not in self.data or len(self.data.partition(b"\r\n\r\n")[2]) < length:
+            self.data += peer.recv(65536)
+            found = re.search(rb"content-length: *(\d+)", self.data, re.I)
+            length = int(found.group(1)) if found else 0
+        peer.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}")
+        peer.close()
+
+    def capture(self, server):
+        server.sql(f"""CREATE SERVER capture FOREIGN DATA WRAPPER nexus
+            OPTIONS (url 'http://127.0.0.1:{self.port}')""")
+        thread = threading.Thread(target=self.answer, daemon=True)
+        thread.start()
+        server.sql("""SELECT nexus.execute('capture', 'bench.service', 'say-hello',
+            '{"name": "Ada Lovelace", "greeting": "hello"}')""")
+        thread.join()
+        head, _, body = self.data.partition(b"\r\n\r\n")
+        lines = head.decode().split("\r\n")
+        self.target = lines[0].split()[1]
+        self.size = len(self.data)
+        kept = [line for line in lines[1:] if line.split(":")[0].lower() not in OWN_HEADERS]
+        with open(self.headers, "w") as file:
+            file.write("\n".join(kept + ["Expect:"]) + "\n")
+        with open(self.body, "wb") as file:
+            file.write(body)
+
+
+class Clock:
+    """Processor time of some processes while something runs."""
+
+    def __init__(self, **pids):
+        self.pids = pids
+
+    def __enter__(self):
+        self.start = {name: cpu_seconds(pid) for name, pid in self.pids.items()}
+        return self
+
+    def __exit__(self, *_):
+        self.used = {name: cpu_seconds(pid) - self.start[name] for name, pid in self.pids.items()}
+
+
+def wait_for(server, question, seconds=60):
+    """Until the answer is true."""
+    deadline = time.monotonic() + seconds
+    while server.sql(question) != "t":
+        if time.monotonic() > deadline:
+            sys.exit(f"bench: not so in time: {question}")
+        time.sleep(0.05)
+
+
+def machine(server):
+    with open("/proc/cpuinfo") as file:
+        cpu = re.search(r"model name\s*: (.*)", file.read())
+    version = subprocess.run(["nginx", "-v"], stderr=subprocess.PIPE, text=True).stderr
+    return {
+        "kernel": platform.release(),
+        "cpu": cpu.group(1) if cpu else platform.machine(),
+        "cores": os.cpu_count(),
+        "postgresql": server.sql("SHOW server_version"),
+        "libcurl": pkg_config("--modversion", "libcurl")[0],
+        "nginx": version.strip().rpartition("/")[2],
+        "settings": {name: server.sql(f"SHOW {name}") for name in
+                     ("fsync", "synchronous_commit", "wal_sync_method", "full_page_writes", "shared_buffers")},
+    }
