@@ -22,7 +22,9 @@ MAX_CONNECTIONS = 600
 HERE = os.path.dirname(os.path.abspath(__file__))
 OUT = os.path.join("build", "bench")
 CFLAGS = ["-std=gnu99", "-D_GNU_SOURCE", "-O2", "-g", "-Wall", "-Wextra", "-Werror", "-pthread"]
-PROGRAMS = ["bare_client", "throughput", "latency", "sleepers"]
+PROGRAMS = {"bare_client": [], "throughput": [], "latency": [], "sleepers": [],
+            "async_handler": ["callbacks", "connection"]}
+CALLBACK_CONNECTIONS = 32
 
 NGINX_CONF = """
 daemon off;
@@ -86,11 +88,10 @@ def pkg_config(*arguments):
 
 def build():
     os.makedirs(OUT, exist_ok=True)
-    common = os.path.join(HERE, "bench.c")
-    for program in PROGRAMS:
-        run(os.environ.get("CC", "cc"), *CFLAGS, *pkg_config("--cflags", "libpq", "libcurl"),
-            os.path.join(HERE, program + ".c"), common, "-o", os.path.join(OUT, program),
-            *pkg_config("--libs", "libpq", "libcurl"))
+    for program, parts in PROGRAMS.items():
+        sources = [os.path.join(HERE, name + ".c") for name in [program, "bench"] + parts]
+        run(os.environ.get("CC", "cc"), *CFLAGS, *pkg_config("--cflags", "libpq", "libcurl"), *sources,
+            "-o", os.path.join(OUT, program), *pkg_config("--libs", "libpq", "libcurl"))
 
 
 def program(name, *arguments):
@@ -136,6 +137,30 @@ class Handler:
     def __exit__(self, *_):
         self.process.send_signal(signal.SIGQUIT)
         self.process.wait()
+
+
+class AsyncHandler:
+    """async_handler on a free port; counters are what it says at its end."""
+
+    def __init__(self, connections=CALLBACK_CONNECTIONS):
+        self.process = subprocess.Popen([os.path.join(OUT, "async_handler"), str(connections)],
+                                        stdout=subprocess.PIPE, text=True)
+        first = self.process.stdout.readline()
+        if not first:
+            sys.exit("bench: async_handler did not start")
+        self.port = json.loads(first)["port"]
+        self.pid = self.process.pid
+        self.counters = None
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, error, *_):
+        self.process.terminate()
+        last = self.process.communicate()[0]
+        if self.process.returncode != 0 and error is None:
+            sys.exit("bench: async_handler has failed")
+        self.counters = json.loads(last) if last else None
 
 
 class Server:
