@@ -4,10 +4,12 @@
  *
  * throughput CONNINFO bulk COUNT               in one statement
  * throughput CONNINFO sessions COUNT SESSIONS  one commit each
+ * throughput CONNINFO file COUNT FILE          by the statement in a file
  *
- * Whether all are closed is read from the endpoint's counter, one row, which
- * the worker commits together with the outcomes.  How many commits wrote them
- * is exact: the transaction ids that closed rows carry.
+ * Whether all are closed is read from the counters of endpoints, a row each,
+ * which the worker commits together with the outcomes.  They are read from
+ * their table: the view counts what is open, too.  How many commits wrote the
+ * outcomes is exact: the transaction ids that closed rows carry.
  */
 #include <poll.h>
 #include <stdio.h>
@@ -25,12 +27,12 @@
 #define CALL "nexus.schedule('bench', 'bench.service', 'say-hello', '{\"name\": \"Ada Lovelace\", \"greeting\": \"hello\"}')"
 
 static const char *const commits_sql =
-"SELECT count(DISTINCT xmin::text) FROM nexus.operation WHERE endpoint = 'bench' AND close_time >= to_timestamp(%.6f)";
+"SELECT count(DISTINCT xmin::text) FROM nexus.operation WHERE close_time >= to_timestamp(%.6f)";
 
 static long
 closed(PGconn *conn)
 {
-	return bench_query_long(conn, "SELECT succeeded FROM nexus.stat_endpoints WHERE endpoint = 'bench'");
+	return bench_query_long(conn, "SELECT sum(succeeded) FROM nexus.endpoint_stat");
 }
 
 static double
@@ -71,18 +73,16 @@ print_result(PGconn *conn, int count, double from_select, double from_commit, do
 }
 
 static void
-run_bulk(PGconn *conn, int count)
+run_bulk(PGconn *conn, int count, const char *statement)
 {
 	long		target = closed(conn) + count;
 	double		since = server_clock(conn);
 	double		select_start = bench_now();
 	double		commit_end;
 	double		end;
-	char		sql[SQL_MAX];
 
 	bench_do(conn, "BEGIN");
-	snprintf(sql, sizeof(sql), "SELECT count(%s) FROM generate_series(1, %d)", CALL, count);
-	bench_do(conn, sql);
+	bench_do(conn, statement);
 	bench_do(conn, "COMMIT");
 	commit_end = bench_now();
 	wait_until_closed(conn, target);
@@ -173,12 +173,16 @@ int
 main(int argc, char **argv)
 {
 	PGconn	   *conn;
+	char		sql[SQL_MAX];
 
 	if (argc < 4)
-		bench_die("usage: throughput CONNINFO bulk|sessions COUNT [SESSIONS]");
+		bench_die("usage: throughput CONNINFO bulk|sessions|file COUNT [SESSIONS|FILE]");
 	conn = bench_connect(argv[1]);
+	snprintf(sql, sizeof(sql), "SELECT count(%s) FROM generate_series(1, %d)", CALL, atoi(argv[3]));
 	if (strcmp(argv[2], "bulk") == 0)
-		run_bulk(conn, atoi(argv[3]));
+		run_bulk(conn, atoi(argv[3]), sql);
+	else if (strcmp(argv[2], "file") == 0 && argc > 4)
+		run_bulk(conn, atoi(argv[3]), bench_read_file(argv[4]));
 	else if (argc > 4 && atoi(argv[4]) > 0 && atoi(argv[4]) <= MAX_SESSIONS)
 		run_sessions(conn, argv[1], atoi(argv[3]), atoi(argv[4]));
 	else
