@@ -48,6 +48,7 @@ http {{
         location /bench.service/start {{
             return 201 '{{"token": "$http_nexus_callback_nexus_pg_token", "state": "running"}}';
         }}
+        {locations}
     }}
 }}
 """
@@ -110,13 +111,13 @@ def cpu_seconds(pid):
 
 
 class Handler:
-    """nginx on a free port."""
+    """nginx on a free port; locations are more of its configuration."""
 
-    def __init__(self, directory):
+    def __init__(self, directory, locations=""):
         self.port = free_port()
         conf = os.path.join(directory, "nginx.conf")
         with open(conf, "w") as file:
-            file.write(NGINX_CONF.format(directory=directory, port=self.port))
+            file.write(NGINX_CONF.format(directory=directory, port=self.port, locations=locations))
         self.process = subprocess.Popen(["nginx", "-c", conf, "-e", os.path.join(directory, "nginx.log")])
         deadline = time.monotonic() + 10
         while True:
