@@ -62,7 +62,7 @@ collect(int *to_send)
 		long		status = 0;
 
 		curl_easy_getinfo(easy, CURLINFO_RESPONSE_CODE, &status);
-		if (message->data.result != CURLE_OK || status != 200)
+		if (message->data.result != CURLE_OK || (status != 200 && status != 201))
 			bench_die("a request failed: %s, status %ld", curl_easy_strerror(message->data.result), status);
 		good++;
 		curl_multi_remove_handle(multi, easy);

@@ -31,7 +31,7 @@ daemon off;
 worker_processes 1;
 pid {directory}/nginx.pid;
 error_log {directory}/nginx.log;
-events {{ worker_connections 1024; }}
+events {{ worker_connections 16384; }}
 http {{
     access_log off;
     keepalive_requests 1000000000;
@@ -57,7 +57,7 @@ SERVER_CONF = """
 listen_addresses = ''
 unix_socket_directories = '{directory}'
 max_connections = {connections}
-shared_preload_libraries = 'nexus_pg'
+shared_preload_libraries = '{extension}'
 nexus_pg.port = 0
 """
 
@@ -167,16 +167,16 @@ class AsyncHandler:
 class Server:
     """A PostgreSQL of our own, with its defaults but for settings."""
 
-    def __init__(self, directory, settings=()):
+    def __init__(self, directory, settings=(), extension="nexus_pg"):
         self.directory = directory
         self.data = os.path.join(directory, "data")
         run("initdb", "-D", self.data, "-A", "trust", "-U", "postgres", "--no-locale", "-E", "UTF8")
         with open(os.path.join(self.data, "postgresql.conf"), "a") as file:
-            file.write(SERVER_CONF.format(directory=directory, connections=MAX_CONNECTIONS))
+            file.write(SERVER_CONF.format(directory=directory, connections=MAX_CONNECTIONS, extension=extension))
             for name, value in dict(settings).items():
                 file.write(f"{name} = '{value}'\n")
         self.control("start")
-        self.sql("CREATE EXTENSION nexus_pg")
+        self.sql(f"CREATE EXTENSION {extension}")
 
     def __enter__(self):
         return self
@@ -193,8 +193,11 @@ class Server:
     def sql(self, text, database="postgres"):
         return run("psql", "-XAtq", "-v", "ON_ERROR_STOP=1", "-d", self.conninfo(database), "-c", text)
 
-    def worker(self):
-        return int(self.sql("SELECT pid FROM nexus.workers WHERE kind = 'worker' AND database = 'postgres'"))
+    def worker(self, database="postgres"):
+        return int(self.sql(f"SELECT pid FROM nexus.workers WHERE kind = 'worker' AND database = '{database}'"))
+
+    def listener(self):
+        return int(self.sql("SELECT pid FROM nexus.workers WHERE kind = 'listener'"))
 
 
 class Request:
@@ -250,13 +253,19 @@ class Clock:
         self.used = {name: cpu_seconds(pid) - self.start[name] for name, pid in self.pids.items()}
 
 
-def wait_for(server, question, seconds=60):
+def own_memory_mb(pid):
+    """What a process has for itself: neither shared memory nor files."""
+    with open(f"/proc/{pid}/smaps_rollup") as file:
+        return int(re.search(r"^Anonymous: *(\d+) kB", file.read(), re.M).group(1)) / 1024
+
+
+def wait_for(server, question, seconds=60, database="postgres", pause=0.05):
     """Until the answer is true."""
     deadline = time.monotonic() + seconds
-    while server.sql(question) != "t":
+    while server.sql(question, database) != "t":
         if time.monotonic() > deadline:
             sys.exit(f"bench: not so in time: {question}")
-        time.sleep(0.05)
+        time.sleep(pause)
 
 
 def machine(server):

@@ -125,7 +125,8 @@ put_to_sleep(const char *conninfo, PGconn *other)
 	snprintf(sql, sizeof(sql), "SELECT nexus.schedule('bench', 'bench.service', 'start', '{}') "
 			 "FROM generate_series(1, %d)", session_count);
 	ids = bench_query(conn, sql);
-	wait_for(conn, "SELECT count(*) FROM nexus.pending_operations WHERE state = 'started'", session_count);
+	wait_for(conn, "SELECT count(*) FROM nexus.pending_operations WHERE endpoint = 'bench' AND state = 'started'",
+			 session_count);
 	pids[session_count] = (int) bench_query_long(conn, "SELECT pid FROM nexus.workers WHERE kind = 'worker' "
 												 "AND database = current_database()");
 	PQfinish(conn);
