@@ -10,6 +10,8 @@
 #include <curl/curlver.h>
 
 #include "access/genam.h"
+#include "access/tableam.h"
+#include "access/xact.h"
 #include "common/jsonapi.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
@@ -96,6 +98,32 @@ nexus_insert_index_entries(ResultRelInfo *target, TupleTableSlot *slot, EState *
 #else
 	ExecInsertIndexTuples(target, slot, state, false, conflict != NULL, conflict, NIL);
 #endif
+}
+
+/* Write a new version of the row at "tid", as "slot" has it, and index it; waits for who has locked it. */
+static inline TM_Result
+nexus_update_tuple(ResultRelInfo *target, ItemPointer tid, TupleTableSlot *slot, EState *state, Snapshot snapshot)
+{
+	CommandId	command = GetCurrentCommandId(true);
+	TM_FailureData failure;
+	LockTupleMode mode;
+	TM_Result	result;
+#if PG_VERSION_NUM >= 160000
+	TU_UpdateIndexes indexes;
+
+	result = table_tuple_update(target->ri_RelationDesc, tid, slot, command, snapshot, InvalidSnapshot, true, &failure,
+								&mode, &indexes);
+	if (result == TM_Ok && indexes != TU_None)
+		ExecInsertIndexTuples(target, slot, state, true, false, NULL, NIL, indexes == TU_Summarizing);
+#else
+	bool		is_indexed;
+
+	result = table_tuple_update(target->ri_RelationDesc, tid, slot, command, snapshot, InvalidSnapshot, true, &failure,
+								&mode, &is_indexed);
+	if (result == TM_Ok && is_indexed)
+		ExecInsertIndexTuples(target, slot, state, true, false, NULL, NIL);
+#endif
+	return result;
 }
 
 /* A scan that is to be positioned by index_rescan. */

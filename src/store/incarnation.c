@@ -19,6 +19,7 @@
 #include "store/incarnation.h"
 #include "store/operation.h"
 #include "store/relation.h"
+#include "store/row.h"
 #include "utils/builtins.h"
 #include "utils/resowner.h"
 #include "utils/snapmgr.h"

@@ -11,6 +11,7 @@
 #include "access/xact.h"
 #include "store/operation.h"
 #include "store/relation.h"
+#include "store/row.h"
 #include "utils/builtins.h"
 #include "utils/jsonb.h"
 #include "utils/snapmgr.h"

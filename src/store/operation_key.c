@@ -23,6 +23,7 @@
 #include "storage/lmgr.h"
 #include "store/operation_key.h"
 #include "store/relation.h"
+#include "store/row.h"
 #include "utils/builtins.h"
 #include "utils/uuid.h"
 

@@ -1,6 +1,7 @@
 /*
  * outcome.c
- *	  A group of outcomes written with a few array statements.
+ *	  A group of outcomes: what is common goes straight into the rows, what is
+ *	  rare by array statements.
  *
  * Order inside of a group: inserts, cancellations, progress, what is due by
  * request, closes, so that a cancel, a start and a completion that meet in one
@@ -14,6 +15,7 @@
 #include "store/attempt.h"
 #include "store/operation_key.h"
 #include "store/outcome_arrays.h"
+#include "store/outcome_row.h"
 #include "store/result.h"
 #include "store/stat.h"
 #include "store/transaction.h"
@@ -157,48 +159,37 @@ note_cancel_due(NexusOutcome *outcome, const NexusResultRow *row)
 	outcome->is_cancel_due = nexus_result_int(row, 2, 0) != 0;
 }
 
+/* Progress and a close that meet in one group are written at once. */
+static void
+pair_up(NexusOutcome *const *outcomes, int count)
+{
+	int			n;
+	NexusOutcome **progress = select_kind(outcomes, count, NEXUS_OUTCOME_PROGRESS, &n);
+
+	qsort(progress, n, sizeof(NexusOutcome *), compare_ids);
+	for (int i = 0; i < n; i++)
+		progress[i]->has_close = false;
+	for (int i = 0; i < count; i++)
+	{
+		if (outcomes[i]->kind != NEXUS_OUTCOME_CLOSE)
+			continue;
+		outcomes[i]->progress = find_by_id(progress, n, &outcomes[i]->id);
+		if (outcomes[i]->progress != NULL)
+			outcomes[i]->progress->has_close = true;
+	}
+}
+
 static void
 apply_progress(NexusOutcome *const *outcomes, int count)
 {
-	static SPIPlanPtr plan = NULL;
-	static const Oid types[] = {UUIDARRAYOID, TEXTARRAYOID, INT4ARRAYOID, TIMESTAMPTZARRAYOID, TEXTARRAYOID,
-	TIMESTAMPTZARRAYOID, TIMESTAMPTZARRAYOID, JSONBARRAYOID, TIMESTAMPTZARRAYOID, JSONBARRAYOID};
-	NexusOutcomeArrays *arrays;
 	int			n;
 	NexusOutcome **list = select_kind(outcomes, count, NEXUS_OUTCOME_PROGRESS, &n);
+	int			alone = 0;
 
-	if (n == 0)
-		return;
-	nexus_transaction_plan(&plan,
-						   "UPDATE nexus.operation AS o SET state = u.state, attempt = u.attempt, "
-						   "started_time = u.started_time, operation_token = u.token, "
-						   "last_attempt_complete_time = u.complete_time, next_attempt_schedule_time = u.next_time, "
-						   "last_attempt_failure = u.failure, deadline = u.deadline, "
-						   "links = COALESCE(u.links, o.links), "
-						   "cancellation_state = CASE WHEN u.state OPERATOR(pg_catalog.=) 'started' "
-						   "AND o.cancellation_state OPERATOR(pg_catalog.=) 'requested' THEN 'scheduled' "
-						   "ELSE o.cancellation_state END "
-						   "FROM ROWS FROM (" EACH_1_TO_5 ", "
-						   EACH_6_TO_9 ", " EACH("$10") ") "
-						   "AS u (id, state, attempt, started_time, token, complete_time, next_time, failure, "
-						   "deadline, links) "
-						   "WHERE o.id OPERATOR(pg_catalog.=) u.id AND o.close_time IS NULL "
-						   "AND o.state OPERATOR(pg_catalog.<>) 'started' "
-						   "RETURNING o.id, CASE WHEN o.state OPERATOR(pg_catalog.=) 'started' "
-						   "AND o.cancellation_state OPERATOR(pg_catalog.=) 'scheduled' THEN 1 ELSE 0 END",
-						   lengthof(types), types);
-	arrays = nexus_outcome_arrays_create(list, n, lengthof(types));
-	nexus_outcome_arrays_id(arrays, 0);
-	nexus_outcome_arrays_state(arrays, 1);
-	NEXUS_OUTCOME_INT(arrays, 2, attempt);
-	NEXUS_OUTCOME_TIME(arrays, 3, started_time);
-	NEXUS_OUTCOME_TEXT(arrays, 4, operation_token);
-	NEXUS_OUTCOME_TIME(arrays, 5, last_attempt_complete_time);
-	NEXUS_OUTCOME_TIME(arrays, 6, next_attempt_schedule_time);
-	NEXUS_OUTCOME_JSONB(arrays, 7, failure);
-	NEXUS_OUTCOME_TIME(arrays, 8, deadline);
-	NEXUS_OUTCOME_JSONB(arrays, 9, links);
-	update_and_mark(plan, arrays, list, n, note_cancel_due);
+	for (int i = 0; i < n; i++)
+		if (!list[i]->has_close)
+			list[alone++] = list[i];
+	nexus_outcome_row_write(list, alone);
 }
 
 /* What somebody asked to be tried again, as far as it backs off. */
@@ -233,89 +224,18 @@ apply_due(NexusOutcome *const *outcomes, int count)
 }
 
 static void
-note_closed(NexusOutcome *outcome, const NexusResultRow *row)
-{
-	bool		is_start = outcome->started_time != 0
-	&& outcome->started_time == nexus_result_time(row, 4, DT_NOBEGIN);
-
-	nexus_stat_count_closed(nexus_result_text(row, 2), outcome->state,
-							outcome->close_time - nexus_result_time(row, 3, outcome->close_time), is_start);
-}
-
-static void
-apply_close(NexusOutcome **list, int n)
-{
-	static SPIPlanPtr plan = NULL;
-	static const Oid types[] = {UUIDARRAYOID, TEXTARRAYOID, INT4ARRAYOID, TIMESTAMPTZARRAYOID, TIMESTAMPTZARRAYOID,
-		TIMESTAMPTZARRAYOID, TEXTARRAYOID, BYTEAARRAYOID, TEXTARRAYOID, BOOLARRAYOID, JSONBARRAYOID, JSONBARRAYOID,
-	TIMESTAMPTZARRAYOID};
-	NexusOutcomeArrays *arrays;
-
-	nexus_transaction_plan(&plan,
-						   "UPDATE nexus.operation AS o SET state = u.state, "
-						   "attempt = CASE WHEN u.attempt OPERATOR(pg_catalog.>) o.attempt THEN u.attempt "
-						   "ELSE o.attempt END, "
-						   "close_time = u.close_time, started_time = COALESCE(o.started_time, u.started_time), "
-						   "last_attempt_complete_time = COALESCE(u.complete_time, o.last_attempt_complete_time), "
-						   "next_attempt_schedule_time = NULL, operation_token = COALESCE(o.operation_token, u.token), "
-						   "result = u.result, result_content_type = u.content_type, result_is_json = u.is_json, "
-						   "failure = u.failure, "
-						   "links = CASE WHEN o.started_time IS NULL THEN u.links ELSE o.links END, "
-						   "handler_close_time = u.handler_close_time "
-						   "FROM ROWS FROM (" EACH_1_TO_5 ", "
-						   EACH_6_TO_9 ", " EACH("$10") ", " EACH("$11") ", "
-						   EACH("$12") ", " EACH("$13") ") "
-						   "AS u (id, state, attempt, close_time, started_time, complete_time, "
-						   "token, result, content_type, is_json, failure, links, handler_close_time) "
-						   "WHERE o.id OPERATOR(pg_catalog.=) u.id AND o.close_time IS NULL "
-						   "RETURNING o.id, o.endpoint, o.scheduled_time, o.started_time", lengthof(types), types);
-	arrays = nexus_outcome_arrays_create(list, n, lengthof(types));
-	nexus_outcome_arrays_id(arrays, 0);
-	nexus_outcome_arrays_state(arrays, 1);
-	NEXUS_OUTCOME_INT(arrays, 2, attempt);
-	NEXUS_OUTCOME_TIME(arrays, 3, close_time);
-	NEXUS_OUTCOME_TIME(arrays, 4, started_time);
-	NEXUS_OUTCOME_TIME(arrays, 5, last_attempt_complete_time);
-	NEXUS_OUTCOME_TEXT(arrays, 6, operation_token);
-	nexus_outcome_arrays_result(arrays, 7);
-	NEXUS_OUTCOME_TEXT(arrays, 8, result_content_type);
-	nexus_outcome_arrays_is_json(arrays, 9);
-	NEXUS_OUTCOME_JSONB(arrays, 10, failure);
-	NEXUS_OUTCOME_JSONB(arrays, 11, links);
-	NEXUS_OUTCOME_TIME(arrays, 12, handler_close_time);
-	update_and_mark(plan, arrays, list, n, note_closed);
-}
-
-/* Of the outcomes that no row took: is the operation closed, or is there none? */
-static void
-tell_closed_from_missing(NexusOutcome **list, int n)
-{
-	NexusOutcome **open = palloc(sizeof(NexusOutcome *) * (n + 1));
-	int			left = 0;
-
-	for (int i = 0; i < n; i++)
-		if (list[i]->disposition == NEXUS_DISPOSITION_MISSING)
-			open[left++] = list[i];
-	if (left > 0)
-		mark_rows(open, left, false, NEXUS_DISPOSITION_CLOSED_BEFORE);
-}
-
-static void
 apply_closes(NexusOutcome *const *outcomes, int count, TimestampTz *last_close_time)
 {
 	int			n;
 	NexusOutcome **list = select_kind(outcomes, count, NEXUS_OUTCOME_CLOSE, &n);
 	TimestampTz now = GetCurrentTimestamp();
 
-	if (n == 0)
-		return;
 	for (int i = 0; i < n; i++)
 	{
 		*last_close_time = Max(now, *last_close_time + 1);
 		list[i]->close_time = *last_close_time;
 	}
-	apply_close(list, n);
-	tell_closed_from_missing(list, n);
+	nexus_outcome_row_write(list, n);
 }
 
 /* Columns 3 and 4: the type, and what the state is now. */
@@ -402,6 +322,7 @@ nexus_outcome_apply(NexusOutcome *const *outcomes, int count, TimestampTz *last_
 	nexus_stat_begin();
 	for (int i = 0; i < count; i++)
 		outcomes[i]->disposition = NEXUS_DISPOSITION_MISSING;
+	pair_up(outcomes, count);
 	apply_inserts(outcomes, count);
 	apply_cancellations(outcomes, count);
 	apply_progress(outcomes, count);

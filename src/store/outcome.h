@@ -100,6 +100,8 @@ typedef struct NexusOutcome
 
 	/* filled in by nexus_outcome_apply */
 	NexusDisposition disposition;
+	struct NexusOutcome *progress;	/* CLOSE: what is written with it */
+	bool		has_close;		/* PROGRESS: is written with one */
 	TimestampTz close_time;		/* CLOSE: assigned anew at every try */
 	bool		is_cancel_due;	/* started, and its cancel is to be sent now */
 	bool		ends_waiting;	/* CANCELLATION: some wait for no more than

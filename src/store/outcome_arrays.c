@@ -67,43 +67,6 @@ nexus_outcome_arrays_id(NexusOutcomeArrays *arrays, int parameter)
 	finish(arrays, parameter, UUIDOID, sizeof(NexusUuid), false, TYPALIGN_CHAR);
 }
 
-void
-nexus_outcome_arrays_state(NexusOutcomeArrays *arrays, int parameter)
-{
-	Datum		names[NEXUS_STATE_TERMINATED + 1];
-
-	for (NexusState state = NEXUS_STATE_SCHEDULED; state <= NEXUS_STATE_TERMINATED; state++)
-		names[state] = CStringGetTextDatum(nexus_state_name(state));
-	for (int i = 0; i < arrays->count; i++)
-	{
-		arrays->elements[i] = names[arrays->outcomes[i]->state];
-		arrays->nulls[i] = false;
-	}
-	finish_text(arrays, parameter);
-}
-
-void
-nexus_outcome_arrays_result(NexusOutcomeArrays *arrays, int parameter)
-{
-	for (int i = 0; i < arrays->count; i++)
-	{
-		arrays->nulls[i] = arrays->outcomes[i]->result == NULL;
-		arrays->elements[i] = PointerGetDatum(arrays->outcomes[i]->result);
-	}
-	finish(arrays, parameter, BYTEAOID, -1, false, TYPALIGN_INT);
-}
-
-void
-nexus_outcome_arrays_is_json(NexusOutcomeArrays *arrays, int parameter)
-{
-	for (int i = 0; i < arrays->count; i++)
-	{
-		arrays->nulls[i] = false;
-		arrays->elements[i] = BoolGetDatum(arrays->outcomes[i]->result_is_json);
-	}
-	finish(arrays, parameter, BOOLOID, sizeof(bool), true, TYPALIGN_CHAR);
-}
-
 static void
 set_element(NexusOutcomeArrays *arrays, int i, NexusMemberType type, const char *member)
 {

@@ -14,9 +14,6 @@ extern NexusOutcomeArrays *nexus_outcome_arrays_create(NexusOutcome *const *outc
 extern Datum *nexus_outcome_arrays_values(NexusOutcomeArrays *arrays);
 
 extern void nexus_outcome_arrays_id(NexusOutcomeArrays *arrays, int parameter);
-extern void nexus_outcome_arrays_state(NexusOutcomeArrays *arrays, int parameter);
-extern void nexus_outcome_arrays_result(NexusOutcomeArrays *arrays, int parameter);
-extern void nexus_outcome_arrays_is_json(NexusOutcomeArrays *arrays, int parameter);
 
 /*
  * Fill a parameter with a member of every outcome, by its offset; 0 and NULL

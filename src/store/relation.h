@@ -1,12 +1,9 @@
 /*
  * relation.h
- *	  Our tables without SQL text: direct inserts and reads by key.
+ *	  Our tables without SQL text: reads by key.
  *
- * What runs in user backends goes through here, because a plan made under a
- * caller's search_path would run the caller's operators.
- * Tuples are built from the relation's own descriptor by column name, so a
- * library that is newer than the script says which column is missing.  No
- * privileges are checked and no triggers fire: these tables are ours.
+ * What runs in user backends goes through here and row.h, because a plan made
+ * under a caller's search_path would run the caller's operators.
  */
 #ifndef NEXUS_STORE_RELATION_H
 #define NEXUS_STORE_RELATION_H
@@ -20,36 +17,6 @@ extern Relation nexus_relation_open(const char *name, LOCKMODE lockmode);
 
 /* OID of nexus.<name>, InvalidOid where it is not there. */
 extern Oid	nexus_relation_oid(const char *name);
-
-/* A row being built: all columns NULL or their constant default at first. */
-typedef struct NexusRow NexusRow;
-
-/*
- * Start a row of an open relation; one at a time of each.  What is expensive
- * about it is kept for the next row, also of later transactions.  Columns are
- * found fastest when they are set in the table's order.
- */
-extern NexusRow *nexus_row_create(Relation relation);
-extern void nexus_row_set(NexusRow *row, const char *column, Datum value);
-extern void nexus_row_set_null(NexusRow *row, const char *column);
-
-/* Insert with NOT NULL, CHECK and all indexes; raises on a duplicate key. */
-extern void nexus_row_insert(NexusRow *row);
-
-/*
- * Insert speculatively: false where a unique key is taken already (by a
- * committed row or our own), after waiting for an open transaction that has
- * just written it.
- */
-extern bool nexus_row_insert_if_new(NexusRow *row);
-
-/*
- * Insert speculatively, once, and wait for nobody: false where a unique key is
- * taken, by an open transaction too.  "is_valid" is asked when everybody can find the row
- * as one that is being written; where it says no, nothing is left of it.
- */
-extern bool nexus_row_insert_at_once(NexusRow *row, bool (*is_valid) (void *arg), void *arg);
-extern void nexus_row_destroy(NexusRow *row);
 
 /*
  * The row of a primary key that starts with "key" (and "key2" where
@@ -88,5 +55,8 @@ extern Datum nexus_relation_get(Relation relation, HeapTuple tuple, const char *
 
 /* The number of a column; raises where the table has none of that name. */
 extern AttrNumber nexus_relation_column(Relation relation, const char *column);
+
+/* The same, looked for from an index among the columns on, and before it. */
+extern AttrNumber nexus_relation_column_from(Relation relation, const char *column, int start);
 
 #endif							/* NEXUS_STORE_RELATION_H */

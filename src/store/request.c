@@ -9,6 +9,7 @@
 #include "miscadmin.h"
 #include "store/operation.h"
 #include "store/relation.h"
+#include "store/row.h"
 #include "store/request.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"

@@ -51,7 +51,7 @@ is(starts_of($ids[0]), 1, 'with the outcome it had');
 ok(poll('5 requests', sub { $handler->stats->{in_flight} >= 5 }), '5 requests are on their way');
 my $offset = -s $node->logfile;
 $node->safe_psql('postgres', 'ALTER TABLE nexus.operation RENAME COLUMN result_is_json TO is_json');
-ok(poll('an error', sub { slurp_file($node->logfile, $offset) =~ /could not record outcomes: column .* does not exist/ }), 'outcomes cannot be written');
+ok(poll('an error', sub { slurp_file($node->logfile, $offset) =~ /could not record outcomes: table .* has no column/ }), 'outcomes cannot be written');
 $node->safe_psql('postgres', 'ALTER TABLE nexus.operation RENAME COLUMN is_json TO result_is_json');
 is(wait_closed($node, $_), 'succeeded', 'then they are, as they came') for @ids;
 is(scalar(grep { starts_of($_) != 1 } @ids), 0, 'and none was sent again');
@@ -88,6 +88,45 @@ value($node, "SELECT nexus.terminate('$id')");
 is(value($node, "SELECT nexus.execute('hello', 'any', 'o', '2')"), '2', 'a locked row that is terminated holds up nobody');
 $session->query_safe('COMMIT');
 is(wait_closed($node, $id), 'terminated', 'and then it is terminated');
+
+# --- a row that somebody else changes, or deletes, while the worker waits for it
+
+sub worker_waits
+{
+	return poll('the worker waits for a row', sub {
+		value($node, "SELECT count(*) FROM pg_stat_activity a JOIN nexus.workers w USING (pid) WHERE w.kind = 'worker' AND a.wait_event_type = 'Lock'") == 1;
+	});
+}
+
+for my $changed (
+	[ "UPDATE nexus.operation SET summary = 'mine' WHERE id", "SELECT state || ' ' || summary", 'succeeded mine' ],
+	[ 'DELETE FROM nexus.operation WHERE id', 'SELECT count(*)', '0' ])
+{
+	my ($change, $question, $answer) = @$changed;
+	my ($disturbed) = schedule_hanging(1);
+	ok(poll('a request', sub { $handler->stats->{in_flight} >= 1 }), 'a request is on its way');
+	$session->query_safe("BEGIN; $change = '$disturbed'");
+	ok(worker_waits(), "the worker waits for who did: $change");
+	$session->query_safe('COMMIT');
+	is(value($node, "SELECT nexus.execute('hello', 'any', 'o', '3')"), '3', 'and goes on');
+	ok(poll('both changes', sub { value($node, "$question FROM nexus.operation WHERE id = '$disturbed'") eq $answer }), "then there is: $answer");
+}
+
+# --- a start and its completion that were held up are written at once
+
+value($node, 'SELECT nexus.pause()');
+ok(poll('a pause', sub { value($node, "SELECT state FROM nexus.workers WHERE kind = 'worker'") eq 'paused' }), 'sending is paused');
+$id = schedule($node, 'hello', 'async', { after => 1 });
+$session->query_safe("BEGIN; SELECT 1 FROM nexus.operation WHERE id = '$id' FOR SHARE");
+value($node, 'SELECT nexus.resume()');
+ok(poll('a start', sub { starts_of($id) == 1 }), 'it is sent, and completes at once');
+is(value($node, "SELECT nexus.execute('hello', 'any', 'o', '4')"), '4', 'others are recorded');
+is(state_of($node, $id), 'scheduled', 'of it, nothing is');
+$session->query_safe('COMMIT');
+is(wait_closed($node, $id), 'succeeded', 'unlocked, it closes');
+is(value($node, "SELECT string_agg(event_type, ' ' ORDER BY event_id) FROM nexus.operation_history WHERE operation_id = '$id'"),
+	'NexusOperationScheduled NexusOperationStarted NexusOperationCompleted', 'and has started');
+is(value($node, "SELECT operation_token IS NOT NULL AND started_time < close_time FROM nexus.operation WHERE id = '$id'"), 't', 'with its token');
 
 # --- one row is refused: the others are committed
 
