@@ -4,7 +4,7 @@ Keys of the values: per_second from the SELECT on, from_commit from its COMMIT
 on, bare of libcurl alone; worker_us and server_us, processor time per
 operation of the worker and of all processes of the server; worker_mb, memory;
 schedule_us, how long scheduling took, per operation; mean_group, outcomes in a
-commit.
+commit.  one_ is before those of one endpoint among many that rest.
 """
 import contextlib
 import json
@@ -28,7 +28,7 @@ OPEN = [max(int(n * SCALE), 1) for n in (1000, 10000, 100000, 1000000)]
 CLOSED = [int(n * SCALE) for n in (0, 10000, 100000, 1000000)]
 SIZES = [10, 100, 1000, 10000, 100000, 1000000]
 IN_FLIGHTS = [1, 2, 4, 8, 16, 32, 64, 128, 256]
-ENDPOINTS = [1, 10, 100, 1000]
+ENDPOINTS = [n for n in (1, 10, 100, 1000, 10000) if n <= COUNT]
 
 INPUT = '{"name": "Ada Lovelace", "greeting": "hello"}'
 CLOSED_DAYS = 5  # over which closed rows are spread; less than retention
@@ -269,17 +269,25 @@ def measure_concurrency():
 # --- endpoints --------------------------------------------------------------
 
 def measure_endpoints():
+    """The worker remembers each endpoint that it has seen, so the state only grows."""
     with site({"nexus_pg.max_in_flight": IN_FLIGHT}) as here:
-        here.server.sql(f"""DO $$ BEGIN FOR i IN 0..{ENDPOINTS[-1] - 1} LOOP
-            EXECUTE format('CREATE SERVER %I FOREIGN DATA WRAPPER nexus
-                OPTIONS (url ''http://127.0.0.1:{here.handler.port}'', max_in_flight ''{IN_FLIGHT}'')', 'bench_' || i);
-            END LOOP; END $$""")
+        made = 0
 
-        def both(count):
+        def make(count):
+            nonlocal made
+            here.server.sql(f"""DO $$ BEGIN FOR i IN {made}..{count - 1} LOOP
+                EXECUTE format('CREATE SERVER %I FOREIGN DATA WRAPPER nexus
+                    OPTIONS (url ''http://127.0.0.1:{here.handler.port}'', max_in_flight ''{IN_FLIGHT}'')', 'bench_' || i);
+                END LOOP; END $$""")
+            made = count
+
+        def both():
             here.server.sql("TRUNCATE nexus.operation")
-            return {**here.ours(schedule(COUNT, endpoint=f"'bench_' || i % {count}"), COUNT), "bare": here.bare(COUNT)}
+            in_turn = here.ours(schedule(COUNT, endpoint=f"'bench_' || i % {made}"), COUNT)
+            one = here.ours(schedule(COUNT), COUNT)
+            return {**in_turn, **{"one_" + key: value for key, value in one.items()}, "bare": here.bare(COUNT)}
 
-        return interleaved(ENDPOINTS, both)
+        return step_by_step(ENDPOINTS, make, both)
 
 
 # --- the curves -------------------------------------------------------------
@@ -291,6 +299,13 @@ CPU = Panel("processor, µs per operation", [Line("worker_us", "worker"), Line("
 MEMORY = Panel("worker's own memory, MiB", [Line("worker_mb", "private, without shared buffers")])
 
 
+ENDPOINTS_RATE = Panel(RATE.y_label, [Line("per_second", "all in turn, from the SELECT"),
+                                      Line("one_per_second", "one of them, from the SELECT"), RATE.lines[-1]])
+ENDPOINTS_CPU = Panel("worker's processor, µs per operation", [Line("worker_us", "all in turn"),
+                                                               Line("one_worker_us", "one of them")])
+ALSO = ["schedule_us", "mean_group"]
+
+
 def costs(grows=False):
     return [Cost("worker_us", "worker's processor time, µs per operation", grows),
             Cost("server_us", "whole server's processor time, µs per operation", grows)]
@@ -300,16 +315,15 @@ def logarithmic(panel):
     return Panel(panel.y_label, panel.lines, log_y=True)
 
 
-def throughput(name, title, x_label, measure, panels=(RATE, CPU), grows=False):
-    return Curve(name, title, x_label, list(panels), costs(grows), measure, also=["schedule_us", "mean_group"])
-
-
 CURVES = [
-    throughput("open", "Throughput against open operations", "operations started and held", measure_open,
-               [RATE, CPU, MEMORY]),
-    throughput("size", "Throughput against payload size", "bytes of input and of result", measure_size,
-               [logarithmic(RATE), logarithmic(CPU)], grows=True),
-    throughput("concurrency", "Throughput against concurrency", "requests in flight at most", measure_concurrency),
-    throughput("endpoints", "Throughput against number of endpoints", "endpoints, taken in turn", measure_endpoints),
-    throughput("closed", "Throughput against closed rows kept", "closed rows", measure_closed),
+    Curve("open", "Throughput against open operations", "operations started and held", [RATE, CPU, MEMORY], costs(),
+          measure_open, ALSO),
+    Curve("size", "Throughput against payload size", "bytes of input and of result",
+          [logarithmic(RATE), logarithmic(CPU)], costs(grows=True), measure_size, ALSO),
+    Curve("concurrency", "Throughput against concurrency", "requests in flight at most", [RATE, CPU], costs(),
+          measure_concurrency, ALSO),
+    Curve("endpoints", "Throughput against number of endpoints", "endpoints", [ENDPOINTS_RATE, ENDPOINTS_CPU, MEMORY],
+          [*costs(), Cost("one_worker_us", "worker's processor time with one of them in use, µs per operation")],
+          measure_endpoints, ALSO),
+    Curve("closed", "Throughput against closed rows kept", "closed rows", [RATE, CPU], costs(), measure_closed, ALSO),
 ]
