@@ -9,7 +9,7 @@ import time
 
 from environment import Server, run, wait_for
 
-BATCH_SIZES = [4000, 2000, 8000]
+BATCH_SIZES = [5000, 4000, 3000]
 SMALL_COUNT = 4000
 GIVE_UP_SECONDS = 120
 
