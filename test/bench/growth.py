@@ -58,7 +58,7 @@ def server_cpu_seconds(postmaster, tries=10):
         running = file.read().split()
     try:
         return ended + sum(map(cpu_seconds, running))
-    except FileNotFoundError:  # one has ended meanwhile
+    except (FileNotFoundError, ProcessLookupError):  # one has ended meanwhile
         if tries == 0:
             raise
         return server_cpu_seconds(postmaster, tries - 1)
