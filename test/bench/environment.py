@@ -22,7 +22,7 @@ MAX_CONNECTIONS = 600
 HERE = os.path.dirname(os.path.abspath(__file__))
 OUT = os.path.join("build", "bench")
 CFLAGS = ["-std=gnu99", "-D_GNU_SOURCE", "-O2", "-g", "-Wall", "-Wextra", "-Werror", "-pthread"]
-PROGRAMS = {"bare_client": [], "throughput": [], "latency": [], "sleepers": [],
+PROGRAMS = {"bare_client": [], "throughput": [], "latency": [], "sleepers": [], "load": [],
             "async_handler": ["callbacks", "connection"]}
 CALLBACK_CONNECTIONS = 32
 
@@ -92,7 +92,7 @@ def build():
     for program, parts in PROGRAMS.items():
         sources = [os.path.join(HERE, name + ".c") for name in [program, "bench"] + parts]
         run(os.environ.get("CC", "cc"), *CFLAGS, *pkg_config("--cflags", "libpq", "libcurl"), *sources,
-            "-o", os.path.join(OUT, program), *pkg_config("--libs", "libpq", "libcurl"))
+            "-o", os.path.join(OUT, program), *pkg_config("--libs", "libpq", "libcurl"), "-lm")
 
 
 def program(name, *arguments):
