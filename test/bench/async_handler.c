@@ -6,7 +6,8 @@
  *
  * It listens on a free port of 127.0.0.1, which it prints.  What happens to an
  * operation is in its name: "hold" is never called back, "delay-100" after 100
- * ms, all others at once, in the order of their starts.
+ * ms, "until-canceled" once its cancel request has come, all others at once, in
+ * the order of their starts.
  *
  * SIGTERM ends it: it prints what it has done.  It trusts its peers, so what it
  * does not understand ends it, too.
@@ -34,12 +35,18 @@
 
 #define HEADER_PREFIX "Nexus-Callback-"
 #define DELAY_PREFIX "delay-"
+#define CANCEL_SUFFIX "/cancel"
+#define MAX_CANCELABLE 65536
+#define ACCEPTED "HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n"
+#define CANCELED "{\"message\": \"as it was asked for\"}"
 #define RESULT "{\"message\": \"Hello, Ada Lovelace!\", \"language\": \"en\"}"
 
-/* What a start request says, as far as it matters here. */
+/* What a start or cancel request says, as far as it matters here. */
 typedef struct Start
 {
+	bool		is_cancel;
 	Text		operation;
+	Text		token;			/* of what is canceled */
 	Text		callback_url;	/* still escaped */
 	char		headers[HEADERS_MAX];	/* that the callback has to carry */
 	size_t		headers_len;
@@ -51,8 +58,18 @@ static Connection signals;
 static bool is_ending;
 static long starts;
 static long held;
+static long canceled;
+static Callback *cancelable[MAX_CANCELABLE];	/* by the number in the token */
 
 /* ---- reading a start ---- */
+
+static bool
+text_ends_with(Text text, const char *suffix)
+{
+	size_t		len = strlen(suffix);
+
+	return text.len >= len && memcmp(text.data + text.len - len, suffix, len) == 0;
+}
 
 static void
 read_target(Text target, Start *start)
@@ -60,6 +77,9 @@ read_target(Text target, Start *start)
 	Text		path;
 	Text		segment;
 
+	start->is_cancel = text_ends_with(target, CANCEL_SUFFIX);
+	if (start->is_cancel)
+		return;
 	if (!text_cut(&target, "?callback=", &path) || memchr(target.data, '&', target.len) != NULL)
 		bench_die("a start must have a callback and no other parameter: %.*s", (int) target.len, target.data);
 	start->callback_url = target;
@@ -93,12 +113,15 @@ read_start(Text head, Start *start)
 		!text_cut(&head, "\r\n", &value) || !text_is(value, "HTTP/1.1"))
 		bench_die("no start request: %.*s", (int) head.len, head.data);
 	read_target(target, start);
+	start->token.len = 0;
 	start->headers_len = 0;
 	start->content_length = 0;
 	while (text_next_header(&head, &name, &value))
 	{
 		if (text_begins_with(name, HEADER_PREFIX))
 			keep_for_callback(start, name, value);
+		else if (text_is(name, "Nexus-Operation-Token"))
+			start->token = value;
 		else if (text_is(name, "Content-Length"))
 			start->content_length = (size_t) text_number(value);
 		else if (text_is(name, "Transfer-Encoding") || text_is(name, "Expect"))
@@ -139,7 +162,7 @@ unescape(Text text, char *out, size_t size)
 }
 
 static Callback *
-make_callback(const Start *start, const char *token)
+make_callback(const Start *start, const char *token, const char *state, const char *body)
 {
 	Callback   *callback = callbacks_new();
 	char		url[CALLBACK_REQUEST_MAX];
@@ -150,13 +173,23 @@ make_callback(const Start *start, const char *token)
 	if (sscanf(url, "http://127.0.0.1:%d%n", &callback->port, &path) != 1 || url[path] != '/')
 		bench_die("callbacks go to http://127.0.0.1:PORT/ only, not to %s", url);
 	len = snprintf(callback->request, CALLBACK_REQUEST_MAX,
-				   "POST %s HTTP/1.1\r\nHost: 127.0.0.1:%d\r\n%.*sNexus-Operation-State: succeeded\r\n"
+				   "POST %s HTTP/1.1\r\nHost: 127.0.0.1:%d\r\n%.*sNexus-Operation-State: %s\r\n"
 				   "Nexus-Operation-Token: %s\r\nContent-Type: application/json\r\nContent-Length: %zu\r\n\r\n%s",
-				   url + path, callback->port, (int) start->headers_len, start->headers, token, strlen(RESULT), RESULT);
+				   url + path, callback->port, (int) start->headers_len, start->headers, state, token, strlen(body), body);
 	if (len >= CALLBACK_REQUEST_MAX)
 		bench_die("a callback is too long");
 	callback->len = (size_t) len;
 	return callback;
+}
+
+static void
+keep_until_canceled(const Start *start, const char *token)
+{
+	Callback  **place = &cancelable[starts % MAX_CANCELABLE];
+
+	if (*place != NULL)
+		bench_die("an operation was not canceled for %d others", MAX_CANCELABLE);
+	*place = make_callback(start, token, "canceled", CANCELED);
 }
 
 static void
@@ -170,10 +203,31 @@ schedule_callback(const Start *start, const char *token)
 	{
 		operation.data += strlen(DELAY_PREFIX);
 		operation.len -= strlen(DELAY_PREFIX);
-		callbacks_send(make_callback(start, token), (int) text_number(operation));
+		callbacks_send(make_callback(start, token, "succeeded", RESULT), (int) text_number(operation));
 	}
+	else if (text_is(operation, "until-canceled"))
+		keep_until_canceled(start, token);
 	else
-		callbacks_send(make_callback(start, token), 0);
+		callbacks_send(make_callback(start, token, "succeeded", RESULT), 0);
+}
+
+static bool
+answer_cancel(Connection *peer, const Start *start)
+{
+	Text		number = start->token;
+	Text		pid;
+	Callback  **place;
+
+	if (!text_cut(&number, "-", &pid))
+		bench_die("an unknown operation is canceled: %.*s", (int) start->token.len, start->token.data);
+	place = &cancelable[text_number(number) % MAX_CANCELABLE];
+	if (*place != NULL)
+	{
+		canceled++;
+		callbacks_send(*place, 0);
+	}
+	*place = NULL;
+	return connection_send(peer, ACCEPTED, strlen(ACCEPTED));
 }
 
 /* ---- connections ---- */
@@ -211,7 +265,7 @@ serve(Connection *peer)
 		total = head.len + 2 + start.content_length;
 		if (peer->len < total)
 			return true;
-		if (!answer_start(peer, &start))
+		if (!(start.is_cancel ? answer_cancel : answer_start) (peer, &start))
 			return false;
 		connection_consume(peer, total);
 	}
@@ -297,7 +351,7 @@ main(int argc, char **argv)
 	while (!is_ending)
 		connection_turn(callbacks_send_due());
 	counters = callbacks_counters();
-	printf("{\"starts\": %ld, \"held\": %ld, \"callbacks\": %ld, \"repeated\": %ld, \"refused\": %ld}\n",
-		   starts, held, counters.callbacks, counters.repeated, counters.refused);
+	printf("{\"starts\": %ld, \"held\": %ld, \"canceled\": %ld, \"callbacks\": %ld, \"repeated\": %ld, \"refused\": %ld}\n",
+		   starts, held, canceled, counters.callbacks, counters.repeated, counters.refused);
 	return 0;
 }
