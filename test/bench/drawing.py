@@ -71,8 +71,8 @@ def draw_panel(axes, curve, panel, points):
     axes.legend(loc="best")
 
 
-def save(figure, name):
-    figure.supxlabel(f"median of {ROUNDS} runs, bars from the least to the most", fontsize=7, color=REFERENCE)
+def save(figure, name, note=f"median of {ROUNDS} runs, bars from the least to the most"):
+    figure.supxlabel(note, fontsize=7, color=REFERENCE)
     figure.savefig(os.path.join(environment.OUT, name + ".png"), dpi=DPI)
     pyplot.close(figure)
 
