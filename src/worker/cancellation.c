@@ -91,6 +91,7 @@ push_due(Cancel *cancel)
 	cancel->phase = CANCEL_DUE;
 	dlist_push_tail(&cancel->queue->cancels, &cancel->node);
 	cancel->queue->cancel_count++;
+	nexus_endpoint_queue_rouse(cancel->queue);
 }
 
 static void

@@ -23,36 +23,14 @@ NexusDispatcher *
 nexus_dispatcher_create(NexusWorker *worker)
 {
 	NexusDispatcher *dispatcher = palloc0(sizeof(NexusDispatcher));
-	HASHCTL		control = {.keysize = sizeof(NexusUuid),.entrysize = sizeof(NexusCall),
-	.hcxt = CurrentMemoryContext};
+	HASHCTL		calls = {.keysize = sizeof(NexusUuid),.entrysize = sizeof(NexusCall),.hcxt = CurrentMemoryContext};
 
 	dispatcher->worker = worker;
 	dispatcher->context = AllocSetContextCreate(CurrentMemoryContext, "nexus dispatcher", ALLOCSET_DEFAULT_SIZES);
-	dispatcher->calls = hash_create("nexus calls", NEXUS_QUEUE_LOW, &control, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	dispatcher->calls = hash_create("nexus calls", NEXUS_QUEUE_LOW, &calls, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 	nexus_reply_init(&dispatcher->reply);
-	dlist_init(&dispatcher->queues);
+	nexus_dispatcher_init_queues(dispatcher);
 	return dispatcher;
-}
-
-NexusEndpointQueue *
-nexus_dispatcher_queue(NexusDispatcher *dispatcher, const char *endpoint)
-{
-	NexusEndpointQueue *queue = dispatcher->last_queue;
-	dlist_iter	iter;
-
-	/* arrivals of one transaction tend to be for one endpoint */
-	if (queue != NULL && strcmp(queue->name, endpoint) == 0)
-		return queue;
-	dlist_foreach(iter, &dispatcher->queues)
-	{
-		queue = dlist_container(NexusEndpointQueue, node, iter.cur);
-		if (strcmp(queue->name, endpoint) == 0)
-			return dispatcher->last_queue = queue;
-	}
-	queue = nexus_endpoint_queue_create(endpoint, dispatcher->worker->database, dispatcher->context);
-	queue->dispatcher = dispatcher;
-	dlist_push_tail(&dispatcher->queues, &queue->node);
-	return queue;
 }
 
 NexusCall *
@@ -81,6 +59,7 @@ nexus_dispatcher_push_queued(NexusCall *call)
 	call->phase = NEXUS_CALL_QUEUED;
 	dlist_push_tail(&call->queue->queued, &call->node);
 	call->queue->queued_count++;
+	nexus_endpoint_queue_rouse(call->queue);
 }
 
 void
@@ -89,6 +68,7 @@ nexus_dispatcher_push_loaded(NexusCall *call)
 	call->phase = NEXUS_CALL_LOADED;
 	dlist_push_tail(&call->queue->loaded, &call->node);
 	call->queue->loaded_count++;
+	nexus_endpoint_queue_rouse(call->queue);
 }
 
 void
@@ -298,6 +278,12 @@ nexus_dispatcher_catalog_changed(NexusDispatcher *dispatcher)
 {
 	dlist_iter	iter;
 
+	/*
+	 * the configuration of all has to be read, and be it to see that there is
+	 * none
+	 */
+	while (!dlist_is_empty(&dispatcher->resting))
+		nexus_endpoint_queue_rouse(dlist_head_element(NexusEndpointQueue, node, &dispatcher->resting));
 	dlist_foreach(iter, &dispatcher->queues)
 	{
 		NexusEndpointQueue *queue = dlist_container(NexusEndpointQueue, node, iter.cur);
@@ -369,41 +355,57 @@ begin_behind(NexusDispatcher *dispatcher, NexusEndpointQueue *queue)
 	dlist_insert_after(&queue->node, &dispatcher->queues.head);
 }
 
+/* One request to each endpoint that takes one; those go on the list. */
+static void
+send_first(NexusDispatcher *dispatcher, dlist_head *sending)
+{
+	dlist_mutable_iter iter;
+
+	dlist_foreach_modify(iter, &dispatcher->queues)
+	{
+		NexusEndpointQueue *queue = dlist_container(NexusEndpointQueue, node, iter.cur);
+
+		if (nexus_endpoint_queue_is_idle(queue))
+		{
+			nexus_dispatcher_let_rest(dispatcher, queue);
+			continue;
+		}
+		/* what waits for a breaker needs no memory meanwhile */
+		if (queue->breaker.state == NEXUS_BREAKER_OPEN && nexus_endpoint_queue_room(queue) == 0)
+			unload(queue);
+		if (send_one(dispatcher, queue))
+			dlist_push_tail(sending, &queue->turn);
+	}
+}
+
 void
 nexus_dispatcher_start_due(NexusDispatcher *dispatcher)
 {
-	NexusEndpointQueue *last = NULL;
-	bool		sent = true;
-	dlist_iter	each;
+	NexusEndpointQueue *last;
+	dlist_head	sending = DLIST_STATIC_INIT(sending);
 
-	/* what waits for a breaker needs no memory meanwhile */
-	dlist_foreach(each, &dispatcher->queues)
-	{
-		NexusEndpointQueue *queue = dlist_container(NexusEndpointQueue, node, each.cur);
-
-		if (queue->breaker.state == NEXUS_BREAKER_OPEN && nexus_endpoint_queue_room(queue) == 0)
-			unload(queue);
-	}
+	send_first(dispatcher, &sending);
+	if (dlist_is_empty(&sending))
+		return;
+	last = dlist_tail_element(NexusEndpointQueue, turn, &sending);
 
 	/* one of each endpoint in turn, so that none takes all the room */
-	while (sent)
+	while (!dlist_is_empty(&sending))
 	{
-		dlist_iter	iter;
+		dlist_mutable_iter iter;
 
-		sent = false;
-		dlist_foreach(iter, &dispatcher->queues)
+		dlist_foreach_modify(iter, &sending)
 		{
-			NexusEndpointQueue *queue = dlist_container(NexusEndpointQueue, node, iter.cur);
+			NexusEndpointQueue *queue = dlist_container(NexusEndpointQueue, turn, iter.cur);
 
-			if (!send_one(dispatcher, queue))
-				continue;
-			sent = true;
-			last = queue;
+			if (send_one(dispatcher, queue))
+				last = queue;
+			else
+				dlist_delete(&queue->turn);
 		}
 	}
 	/* the next place, or memory, that becomes free is for another one */
-	if (last != NULL)
-		begin_behind(dispatcher, last);
+	begin_behind(dispatcher, last);
 }
 
 TimestampTz

@@ -22,7 +22,9 @@ struct NexusDispatcher
 	NexusWorker *worker;
 	MemoryContext context;		/* of queues and loaded operations */
 	HTAB	   *calls;			/* id -> NexusCall */
-	dlist_head	queues;
+	dlist_head	queues;			/* of endpoints with something to do */
+	dlist_head	resting;		/* of all others that were met */
+	HTAB	   *by_name;		/* of both lists */
 	NexusEndpointQueue *last_queue; /* found last */
 	int			in_flight;		/* start and cancel requests */
 	int			starts_in_flight;	/* those of them that are in calls */
@@ -59,6 +61,16 @@ extern void nexus_dispatcher_hold(NexusDispatcher *dispatcher, NexusCall *call);
 
 /* Whether one more request to an endpoint may go out at this very moment. */
 extern bool nexus_dispatcher_may_send(const NexusDispatcher *dispatcher, const NexusEndpointQueue *queue);
+
+/* ---- endpoint_list.c ---- */
+
+extern void nexus_dispatcher_init_queues(NexusDispatcher *dispatcher);
+
+/* It has nothing to do: look at it again once it is roused. */
+extern void nexus_dispatcher_let_rest(NexusDispatcher *dispatcher, NexusEndpointQueue *queue);
+
+/* Forget an endpoint that is over. */
+extern void nexus_dispatcher_drop_queue(NexusDispatcher *dispatcher, NexusEndpointQueue *queue);
 
 /* ---- loading.c ---- */
 

@@ -40,6 +40,23 @@ nexus_endpoint_queue_is_over(const NexusEndpointQueue *queue)
 		&& queue->retry_next == DT_NOEND;
 }
 
+bool
+nexus_endpoint_queue_is_idle(const NexusEndpointQueue *queue)
+{
+	return queue->queued_count + queue->loaded_count + queue->cancel_count == 0 && !queue->is_spilled
+		&& queue->retry_next == DT_NOEND && !queue->is_stale;
+}
+
+void
+nexus_endpoint_queue_rouse(NexusEndpointQueue *queue)
+{
+	if (!queue->is_resting)
+		return;
+	dlist_delete(&queue->node);
+	dlist_push_tail(queue->busy, &queue->node);
+	queue->is_resting = false;
+}
+
 /* ---- the circuit breaker ---- */
 
 static void
@@ -174,6 +191,7 @@ nexus_endpoint_queue_caller(NexusEndpointQueue *queue, Oid owner)
 void
 nexus_endpoint_queue_rewind(NexusEndpointQueue *queue)
 {
+	nexus_endpoint_queue_rouse(queue);
 	memset(&queue->spill_key, 0, sizeof(queue->spill_key));
 	queue->is_spilled = true;
 	queue->has_executed = true;
@@ -185,6 +203,7 @@ nexus_endpoint_queue_rewind(NexusEndpointQueue *queue)
 void
 nexus_endpoint_queue_note_retry(NexusEndpointQueue *queue, TimestampTz due)
 {
+	nexus_endpoint_queue_rouse(queue);
 	queue->retry_next = Min(queue->retry_next, due);
 	/* its commit took long: behind the floor it would never be found */
 	if (due <= queue->retry_floor)
@@ -204,6 +223,7 @@ nexus_endpoint_queue_spill(NexusEndpointQueue *queue, const NexusQueueKey *key)
 	memset(&before.id, 0xff, sizeof(before.id));
 	if (!queue->is_spilled || before.xid < queue->spill_key.xid)
 		queue->spill_key = before;
+	nexus_endpoint_queue_rouse(queue);
 	queue->is_spilled = true;
 }
 
@@ -245,14 +265,14 @@ nexus_endpoint_queue_admits(const NexusEndpointQueue *queue, const NexusWorker *
 TimestampTz
 nexus_endpoint_queue_opens_at(const NexusEndpointQueue *queue)
 {
-	int64		wait = rate_wait_us(queue);
-	TimestampTz now = GetCurrentTimestamp();
+	int64		wait;
 
-	if (queue->breaker.state == NEXUS_BREAKER_OPEN && queue->breaker.open_until > now
+	if (queue->breaker.state == NEXUS_BREAKER_OPEN && queue->breaker.open_until > GetCurrentTimestamp()
 		&& queue->queued_count + queue->loaded_count + queue->cancel_count > 0)
 		return queue->breaker.open_until;
+	wait = rate_wait_us(queue);
 	if (wait > 0 && queue->loaded_count + queue->cancel_count > 0)
-		return now + wait;
+		return GetCurrentTimestamp() + wait;
 	return DT_NOEND;
 }
 

@@ -49,8 +49,11 @@ typedef struct NexusCall
 
 typedef struct NexusEndpointQueue
 {
-	dlist_node	node;			/* in the dispatcher's list */
+	dlist_node	node;			/* in one of the dispatcher's lists */
 	struct NexusDispatcher *dispatcher; /* whose list that is */
+	dlist_head *busy;			/* that of those with something to do ... */
+	bool		is_resting;		/* ... which it is not in */
+	dlist_node	turn;			/* among those that send right now */
 	char	   *name;
 	NexusEndpoint *config;		/* NULL: not read yet, or no such server */
 	bool		is_stale;		/* read the configuration before the next send */
@@ -85,6 +88,12 @@ extern void nexus_endpoint_queue_free(NexusEndpointQueue *queue);
 
 /* Its server is gone, and nothing waits for it, so that it can be freed. */
 extern bool nexus_endpoint_queue_is_over(const NexusEndpointQueue *queue);
+
+/* Nothing waits for it, be it in memory or in the table, and its configuration is known. */
+extern bool nexus_endpoint_queue_is_idle(const NexusEndpointQueue *queue);
+
+/* It has something to do: whoever adds that says so. */
+extern void nexus_endpoint_queue_rouse(NexusEndpointQueue *queue);
 
 /*
  * Read the configuration anew, in a transaction, and forget the callers.

@@ -207,15 +207,6 @@ load_queued(NexusDispatcher *dispatcher)
 	load(dispatcher, large, NEXUS_DUE_WHOLE);
 }
 
-static void
-drop_queue(NexusDispatcher *dispatcher, NexusEndpointQueue *queue)
-{
-	dlist_delete(&queue->node);
-	if (dispatcher->last_queue == queue)
-		dispatcher->last_queue = NULL;
-	nexus_endpoint_queue_free(queue);
-}
-
 void
 nexus_dispatcher_prepare(NexusDispatcher *dispatcher)
 {
@@ -230,7 +221,7 @@ nexus_dispatcher_prepare(NexusDispatcher *dispatcher)
 		if (queue->is_stale)
 			nexus_endpoint_queue_read(queue, port);
 		if (nexus_endpoint_queue_is_over(queue))
-			drop_queue(dispatcher, queue);
+			nexus_dispatcher_drop_queue(dispatcher, queue);
 		else if (nexus_endpoint_queue_is_open(queue, dispatcher->worker))
 			read_more(dispatcher, queue);
 	}
