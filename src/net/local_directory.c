@@ -10,13 +10,17 @@
 #include "postgres.h"
 
 #include <limits.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "net/local_directory.h"
 
 #include "net/local_socket.h"
 #include "storage/fd.h"
+
+#define NEXUS_LOCAL_TEMPORARY ".new"	/* suffix of a name to be renamed */
 
 #define CLAIM_PREFIX "./"
 
@@ -175,4 +179,32 @@ nexus_local_socket_databases(void)
 	}
 	FreeDir(dir);
 	return databases;
+}
+
+/* Under another name first, so that a stale socket is replaced at once. */
+void
+nexus_local_directory_listen(int fd, Oid database, int backlog)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	char		path[NEXUS_LOCAL_PATH_MAX];
+
+	nexus_local_directory_path(database, path);
+	snprintf(address.sun_path, sizeof(address.sun_path), "%s" NEXUS_LOCAL_TEMPORARY, path);
+
+	if (unlink(address.sun_path) < 0 && errno != ENOENT)
+		ereport(ERROR,
+				(errcode_for_file_access(),
+				 errmsg("could not remove file \"%s\": %m", address.sun_path)));
+	if (bind(fd, (struct sockaddr *) &address, sizeof(address)) < 0 || listen(fd, backlog) < 0)
+		ereport(ERROR,
+				(errcode_for_socket_access(),
+				 errmsg("could not listen on Unix socket \"%s\": %m", address.sun_path)));
+	if (chmod(address.sun_path, S_IRUSR | S_IWUSR) < 0)
+		ereport(ERROR,
+				(errcode_for_file_access(),
+				 errmsg("could not set permissions of file \"%s\": %m", address.sun_path)));
+	if (rename(address.sun_path, path) < 0)
+		ereport(ERROR,
+				(errcode_for_file_access(),
+				 errmsg("could not rename file \"%s\" to \"%s\": %m", address.sun_path, path)));
 }

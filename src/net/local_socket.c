@@ -14,8 +14,6 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "net/local_socket.h"
@@ -43,6 +41,7 @@ typedef struct Connection
 	bool		has_greeted;
 	bool		is_busy;		/* its frames are being taken */
 	bool		is_lost;		/* close it once it is not busy */
+	bool		has_news;		/* answers that the next flush sends */
 	NexusBuffer in;				/* begin of an incomplete frame */
 	NexusBuffer out;
 	size_t		sent;			/* how much of "out" */
@@ -323,34 +322,6 @@ on_listen_ready(void *arg, int listen_fd, int ready)
 	}
 }
 
-/* Bind under another name first, so that a stale socket is replaced at once. */
-static void
-bind_and_listen(int fd, Oid database)
-{
-	struct sockaddr_un address = {.sun_family = AF_UNIX};
-	char		path[NEXUS_LOCAL_PATH_MAX];
-
-	nexus_local_directory_path(database, path);
-	snprintf(address.sun_path, sizeof(address.sun_path), "%s" NEXUS_LOCAL_TEMPORARY, path);
-
-	if (unlink(address.sun_path) < 0 && errno != ENOENT)
-		ereport(ERROR,
-				(errcode_for_file_access(),
-				 errmsg("could not remove file \"%s\": %m", address.sun_path)));
-	if (bind(fd, (struct sockaddr *) &address, sizeof(address)) < 0 || listen(fd, NEXUS_BACKLOG) < 0)
-		ereport(ERROR,
-				(errcode_for_socket_access(),
-				 errmsg("could not listen on Unix socket \"%s\": %m", address.sun_path)));
-	if (chmod(address.sun_path, S_IRUSR | S_IWUSR) < 0)
-		ereport(ERROR,
-				(errcode_for_file_access(),
-				 errmsg("could not set permissions of file \"%s\": %m", address.sun_path)));
-	if (rename(address.sun_path, path) < 0)
-		ereport(ERROR,
-				(errcode_for_file_access(),
-				 errmsg("could not rename file \"%s\" to \"%s\": %m", address.sun_path, path)));
-}
-
 NexusLocalServer *
 nexus_local_socket_listen(NexusIoLoop *loop, Oid database, size_t max_frame,
 						  NexusFrameTaken on_frame, void *arg)
@@ -372,7 +343,7 @@ nexus_local_socket_listen(NexusIoLoop *loop, Oid database, size_t max_frame,
 				 errmsg("could not create a Unix socket: %m")));
 	PG_TRY();
 	{
-		bind_and_listen(server->fd, database);
+		nexus_local_directory_listen(server->fd, database, NEXUS_BACKLOG);
 		nexus_io_loop_watch(loop, server->fd, NEXUS_IO_READ, on_listen_ready, server);
 	}
 	PG_CATCH();
@@ -423,24 +394,34 @@ bool
 nexus_local_socket_reply(NexusLocalServer *server, uint64 number, NexusText frames)
 {
 	Connection *connection = find_connection(server, number);
-	bool		is_good = true;
 
 	if (connection == NULL || connection->is_lost)
 		return false;
 	dlist_move_head(&server->connections, &connection->node);
+	connection->has_news = true;
+	/* the next flush closes it */
+	connection->is_lost = !queue(connection, frames);
+	return !connection->is_lost;
+}
 
-	if (queued(connection) == 0)
-		is_good = send_some(connection->fd, &frames);
-	if (is_good && frames.len > 0)
-		is_good = queue(connection, frames);
+void
+nexus_local_socket_flush(NexusLocalServer *server)
+{
+	dlist_mutable_iter iter;
 
-	if (is_good)
-		set_interest(connection);
-	else if (connection->is_busy)
-		connection->is_lost = true;
-	else
-		close_connection(connection);
-	return is_good;
+	/* those with news were used last */
+	dlist_foreach_modify(iter, &server->connections)
+	{
+		Connection *connection = dlist_container(Connection, node, iter.cur);
+
+		if (!connection->has_news)
+			break;
+		connection->has_news = false;
+		if (!connection->is_lost && send_queued(connection))
+			set_interest(connection);
+		else
+			close_connection(connection);
+	}
 }
 
 /* Wait until one that has answers waiting can take more, and send them. */

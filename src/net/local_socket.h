@@ -32,8 +32,11 @@ typedef void (*NexusFrameTaken) (void *arg, const NexusLocalPeer *peer, const Ne
 extern NexusLocalServer *nexus_local_socket_listen(NexusIoLoop *loop, Oid database, size_t max_frame,
 												   NexusFrameTaken on_frame, void *arg);
 
-/* Queue bytes of whole frames; false where the connection is gone. */
+/* Queue bytes of whole frames for the next flush; false where the connection is gone. */
 extern bool nexus_local_socket_reply(NexusLocalServer *server, uint64 connection, NexusText frames);
+
+/* Send what is queued, as far as it goes without waiting; not while a frame is taken. */
+extern void nexus_local_socket_flush(NexusLocalServer *server);
 
 /* Frames up to this long are taken from now on. */
 extern void nexus_local_socket_set_max_frame(NexusLocalServer *server, size_t max_frame);

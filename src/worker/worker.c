@@ -294,9 +294,8 @@ heed_catalogs(NexusWorker *worker, uint32 wake)
 		return;
 	catalog_changed = false;
 	read_anew(worker);
-	/* a restore may be about to end, whose rows nobody told us of */
 	if (!worker->has_incarnation)
-		worker->look_time = DT_NOBEGIN;
+		worker->look_time = DT_NOBEGIN; /* a restore may be about to end */
 }
 
 static void
@@ -398,6 +397,7 @@ run(NexusWorker *worker)
 		nexus_deadlines_run(worker->deadlines);
 		send_due(worker);
 		commit_if_due(worker, is_quiet);
+		nexus_local_socket_flush(worker->server);
 		send_due(worker);
 		/* while the handlers work on what has just gone out */
 		nexus_retention_run(worker->retention);
