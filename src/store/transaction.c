@@ -137,6 +137,9 @@ nexus_transaction_fix_session(void)
 		{"enable_sort", "on"},
 		{"max_parallel_workers_per_gather", "0"},
 		{"plan_cache_mode", "force_generic_plan"},
+#ifdef USE_LZ4
+		{"default_toast_compression", "lz4"},	/* a third of pglz's time */
+#endif
 		{"session_replication_role", "origin"},
 		{"row_security", "on"},
 		{"bytea_output", "hex"},
