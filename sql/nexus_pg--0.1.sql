@@ -64,7 +64,10 @@ CREATE TABLE nexus.operation (
     autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 50000,
     autovacuum_vacuum_insert_scale_factor = 0, autovacuum_vacuum_insert_threshold = 50000,
     autovacuum_analyze_scale_factor = 0, autovacuum_analyze_threshold = 50000,
-    autovacuum_vacuum_cost_delay = 0);
+    autovacuum_vacuum_cost_delay = 0,
+    -- out of line a row is many chunks, so a share of what is there, too
+    toast.vacuum_truncate = off, toast.autovacuum_vacuum_cost_delay = 0,
+    toast.autovacuum_vacuum_threshold = 5000, toast.autovacuum_vacuum_scale_factor = 0.1);
 -- of a few words, and read by sleepers that hold no snapshot: never out of line
 ALTER TABLE nexus.operation ALTER COLUMN cancellation_type SET STORAGE PLAIN;
 CREATE INDEX operation_arrival ON nexus.operation (xid, id) WHERE state = 'scheduled';
