@@ -24,7 +24,7 @@ OUT = os.path.join("build", "bench")
 CFLAGS = ["-std=gnu99", "-D_GNU_SOURCE", "-O2", "-g", "-Wall", "-Wextra", "-Werror", "-pthread"]
 PROGRAMS = {"bare_client": [], "throughput": [], "latency": [], "sleepers": [], "load": [],
             "async_handler": ["callbacks", "connection"]}
-CALLBACK_CONNECTIONS = 32
+CALLBACK_CONNECTIONS = 64
 
 NGINX_CONF = """
 daemon off;

@@ -78,7 +78,7 @@ def print_many(rounds, sizes):
     aim(f"  of the speed with {few} open", over(rounds, "open", "of_few"), RATIO, least=0.9)
     aim("  worker's own memory, MB (Anonymous of smaps)", over(rounds, "open", "worker_mb"), "{:.1f}", most=64)
     line(f"operations/s, {sizes['blocked']:,} blocked, {sizes['hanging']:,} hanging",
-         figure(over(rounds, "beside", "per_second")), "alone " + figure(over(rounds, "bulk", "per_second")))
+         figure(over(rounds, "beside", "per_second")), "alone " + figure(over(rounds, "beside", "alone", "per_second")))
     aim("  of the speed alone", over(rounds, "beside", "of_alone"), RATIO, least=0.95)
     line("  worker's processor time, us per operation", figure(over(rounds, "beside", "worker_cpu_us"), US))
 
