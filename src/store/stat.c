@@ -7,42 +7,63 @@
 #include "store/stat.h"
 
 #include "catalog/pg_type.h"
+#include "common/hashfn.h"
 #include "store/result.h"
 #include "store/transaction.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 
-#define MAX_ENDPOINT_NAME 1024	/* names are foreign servers': NAMEDATALEN at
-								 * most */
-
-/* What a transaction adds to one endpoint's row; a group has few of them. */
+/* What a transaction adds to one endpoint's row. */
 typedef struct Delta
 {
-	struct Delta *next;
+	const char *endpoint;
 	int64		attempts;
 	int64		attempt_failures;
 	int64		attempt_time_us;
 	int64		started;
 	int64		closed[NEXUS_STATE_TERMINATED + 1];
 	int64		schedule_to_close_us;
-	char		endpoint[FLEXIBLE_ARRAY_MEMBER];
+	char		status;			/* simplehash's own */
 } Delta;
 
-static Delta *deltas = NULL;	/* in the transaction's memory */
+#define SH_PREFIX delta
+#define SH_ELEMENT_TYPE Delta
+#define SH_KEY_TYPE const char *
+#define SH_KEY endpoint
+#define SH_HASH_KEY(table, key) hash_bytes((const unsigned char *) (key), strlen(key))
+#define SH_EQUAL(table, a, b) (strcmp(a, b) == 0)
+#define SH_SCOPE static inline
+#define SH_DECLARE
+#define SH_DEFINE
+#include "lib/simplehash.h"
 
+typedef delta_hash Deltas;
+
+#define FIRST_SIZE 8			/* most groups have few endpoints */
+
+/* By endpoint, in the transaction's memory; NULL while nothing is counted. */
+static Deltas *deltas = NULL;
+
+/* What is returned is good until the next call. */
 static Delta *
 delta_of(const char *endpoint)
 {
-	Size		len = strnlen(endpoint, MAX_ENDPOINT_NAME);
 	Delta	   *delta;
+	bool		found;
 
-	for (delta = deltas; delta != NULL; delta = delta->next)
-		if (strcmp(delta->endpoint, endpoint) == 0)
-			return delta;
-	delta = MemoryContextAllocZero(CurTransactionContext, offsetof(Delta, endpoint) + len + 1);
-	memcpy(delta->endpoint, endpoint, len);
-	delta->next = deltas;
-	deltas = delta;
+	if (deltas == NULL)
+		deltas = delta_create(CurTransactionContext, FIRST_SIZE, NULL);
+	delta = delta_insert(deltas, endpoint, &found);
+	if (!found)
+	{
+		char		status = delta->status;
+
+		memset(delta, 0, sizeof(*delta));
+		delta->status = status;
+		delta->endpoint = MemoryContextStrdup(CurTransactionContext, endpoint);
+	}
 	return delta;
 }
 
@@ -79,31 +100,28 @@ nexus_stat_count_closed(const char *endpoint, NexusState state, int64 schedule_t
 	delta->schedule_to_close_us += schedule_to_close_us;
 }
 
+#define COLUMNS \
+	"endpoint, attempts, attempt_failures, attempt_time, started, " \
+	"succeeded, failed, canceled, timed_out, terminated, schedule_to_close_time"
+#define ADD(column) column " = s." column " OPERATOR(pg_catalog.+) EXCLUDED." column
+#define INSERT_INTO "INSERT INTO nexus.endpoint_stat AS s (" COLUMNS ") "
+#define OR_ADD \
+	" ON CONFLICT (endpoint) DO UPDATE SET " \
+	ADD("attempts") ", " ADD("attempt_failures") ", " ADD("attempt_time") ", " ADD("started") ", " \
+	ADD("succeeded") ", " ADD("failed") ", " ADD("canceled") ", " ADD("timed_out") ", " ADD("terminated") ", " \
+	ADD("schedule_to_close_time")
+#define EACH(name) "pg_catalog.unnest(" name ")"
+
+static const Oid column_types[] = {TEXTOID, INT8OID, INT8OID, FLOAT8OID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID,
+INT8OID, FLOAT8OID};
+
+#define COLUMN_COUNT ((int) lengthof(column_types))
+
 static void
-write_delta(const Delta *delta)
+get_columns(const Delta *delta, Datum *values)
 {
-	static SPIPlanPtr plan = NULL;
-	static const Oid types[] = {TEXTOID, INT8OID, INT8OID, FLOAT8OID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID,
-	INT8OID, FLOAT8OID};
-	Datum		values[lengthof(types)];
 	const double us_per_ms = 1000.0;
 
-	nexus_transaction_plan(&plan,
-						   "INSERT INTO nexus.endpoint_stat AS s (endpoint, attempts, attempt_failures, attempt_time, "
-						   "started, succeeded, failed, canceled, timed_out, terminated, schedule_to_close_time) "
-						   "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) "
-						   "ON CONFLICT (endpoint) DO UPDATE SET "
-						   "attempts = s.attempts OPERATOR(pg_catalog.+) EXCLUDED.attempts, "
-						   "attempt_failures = s.attempt_failures OPERATOR(pg_catalog.+) EXCLUDED.attempt_failures, "
-						   "attempt_time = s.attempt_time OPERATOR(pg_catalog.+) EXCLUDED.attempt_time, "
-						   "started = s.started OPERATOR(pg_catalog.+) EXCLUDED.started, "
-						   "succeeded = s.succeeded OPERATOR(pg_catalog.+) EXCLUDED.succeeded, "
-						   "failed = s.failed OPERATOR(pg_catalog.+) EXCLUDED.failed, "
-						   "canceled = s.canceled OPERATOR(pg_catalog.+) EXCLUDED.canceled, "
-						   "timed_out = s.timed_out OPERATOR(pg_catalog.+) EXCLUDED.timed_out, "
-						   "terminated = s.terminated OPERATOR(pg_catalog.+) EXCLUDED.terminated, "
-						   "schedule_to_close_time = s.schedule_to_close_time "
-						   "OPERATOR(pg_catalog.+) EXCLUDED.schedule_to_close_time", lengthof(types), types);
 	values[0] = CStringGetTextDatum(delta->endpoint);
 	values[1] = Int64GetDatum(delta->attempts);
 	values[2] = Int64GetDatum(delta->attempt_failures);
@@ -115,7 +133,78 @@ write_delta(const Delta *delta)
 	values[8] = Int64GetDatum(delta->closed[NEXUS_STATE_TIMED_OUT]);
 	values[9] = Int64GetDatum(delta->closed[NEXUS_STATE_TERMINATED]);
 	values[10] = Float8GetDatum(delta->schedule_to_close_us / us_per_ms);
+}
+
+static void
+write_one(const Delta *delta)
+{
+	static SPIPlanPtr plan = NULL;
+	Datum		values[COLUMN_COUNT];
+
+	nexus_transaction_plan(&plan, INSERT_INTO "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)" OR_ADD,
+						   COLUMN_COUNT, column_types);
+	get_columns(delta, values);
 	nexus_transaction_execute(plan, values, NULL, SPI_OK_INSERT);
+}
+
+static Datum
+array_of(Datum *elements, int count, Oid type)
+{
+	int16		length;
+	bool		by_value;
+	char		alignment;
+
+	get_typlenbyvalalign(type, &length, &by_value, &alignment);
+	return PointerGetDatum(construct_array(elements, count, type, length, by_value, alignment));
+}
+
+static void
+write_many(Delta *const *list, int count)
+{
+	static SPIPlanPtr plan = NULL;
+	static const Oid types[] = {TEXTARRAYOID, INT8ARRAYOID, INT8ARRAYOID, FLOAT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID,
+	INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID, FLOAT8ARRAYOID};
+	Datum	   *rows = palloc(sizeof(Datum) * COLUMN_COUNT * count);
+	Datum	   *elements = palloc(sizeof(Datum) * count);
+	Datum		values[COLUMN_COUNT];
+
+	StaticAssertStmt(lengthof(types) == lengthof(column_types), "each column needs its array");
+	nexus_transaction_plan(&plan,
+						   INSERT_INTO "SELECT " COLUMNS " FROM ROWS FROM ("
+						   EACH("$1") ", " EACH("$2") ", " EACH("$3") ", " EACH("$4") ", " EACH("$5") ", "
+						   EACH("$6") ", " EACH("$7") ", " EACH("$8") ", " EACH("$9") ", " EACH("$10") ", " EACH("$11")
+						   ") AS u (" COLUMNS ")" OR_ADD, COLUMN_COUNT, types);
+	for (int i = 0; i < count; i++)
+		get_columns(list[i], rows + i * COLUMN_COUNT);
+	for (int column = 0; column < COLUMN_COUNT; column++)
+	{
+		for (int i = 0; i < count; i++)
+			elements[i] = rows[i * COLUMN_COUNT + column];
+		values[column] = array_of(elements, count, column_types[column]);
+	}
+	nexus_transaction_execute(plan, values, NULL, SPI_OK_INSERT);
+}
+
+void
+nexus_stat_write(void)
+{
+	delta_iterator iterator;
+	Delta	  **list;
+	Delta	   *delta;
+	int			count = 0;
+
+	if (deltas == NULL)
+		return;
+	list = palloc(sizeof(Delta *) * deltas->members);
+	delta_start_iterate(deltas, &iterator);
+	while ((delta = delta_iterate(deltas, &iterator)) != NULL)
+		list[count++] = delta;
+	/* arrays cost more to set up than the one row */
+	if (count == 1)
+		write_one(list[0]);
+	else
+		write_many(list, count);
+	deltas = NULL;
 }
 
 void
@@ -148,12 +237,4 @@ nexus_stat_last_deleted(void)
 	nexus_transaction_plan(&plan, "SELECT pg_catalog.max(s.deleted_close_time) FROM nexus.endpoint_stat s", 0, NULL);
 	nexus_result_each(plan, NULL, take_deleted, &last);
 	return last;
-}
-
-void
-nexus_stat_write(void)
-{
-	for (const Delta *delta = deltas; delta != NULL; delta = delta->next)
-		write_delta(delta);
-	deltas = NULL;
 }

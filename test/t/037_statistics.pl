@@ -151,6 +151,28 @@ is(stat_of('each')->{attempts}, starts_at('each'), 'the handler has seen as many
 my ($attempts, $failures) = @{ stat_of('each') }{qw(attempts attempt_failures)};
 cmp_ok($failures, '<', $attempts, 'not all have failed');
 
+# --- endpoints that have their outcomes in one commit
+
+my %share = map { ("shared_$_" => $_) } 1 .. 5;
+endpoint($_) for sort keys %share;
+value($node, q{SELECT count(nexus.schedule('shared_' || e, 'scripted',
+		(ARRAY['echo', 'async', 'flaky', 'operation-error', 'echo'])[1 + i % 5],
+		'{"after": 20, "times": 1, "state": "succeeded"}'::jsonb || CASE i % 5 WHEN 3 THEN '{"state": "failed"}'::jsonb ELSE '{}' END,
+		CASE i % 5 WHEN 4 THEN interval '1 microsecond' END))
+	FROM generate_series(1, 5) e, generate_series(0, 5 * e - 1) i});
+ok($node->poll_query_until('postgres', q{SELECT count(*) FROM nexus.pending_operations WHERE endpoint LIKE 'shared_%'}, '0'), 'all close');
+cmp_ok(value($node, q{SELECT max(endpoints) FROM (SELECT count(DISTINCT endpoint) AS endpoints
+	FROM nexus.operation WHERE endpoint LIKE 'shared_%' GROUP BY xmin::text) commits}), '>', 1, 'several endpoints in one commit');
+for my $name (sort keys %share)
+{
+	my $each = $share{$name};
+	becomes($name, 'attempts', 5 * $each, "$name: attempts");
+	is(counts($name, qw(scheduled attempt_failures started), @STATES),
+		sprintf('scheduled=%d attempt_failures=%d started=%d succeeded=%d failed=%d canceled=0 timed_out=%d terminated=0',
+			5 * $each, $each, $each, 3 * $each, $each, $each), "$name: every column is its own");
+	agrees($name, $name);
+}
+
 # --- a callback came first, and then its reply tells of an error
 
 endpoint('late');
