@@ -68,8 +68,8 @@ find_column(TupleDesc columns, const char *name, int start)
 	return -1;
 }
 
-static void
-init_key(ScanKey key, Relation relation, AttrNumber column, Datum value)
+void
+nexus_relation_init_key(ScanKey key, Relation relation, AttrNumber column, Datum value)
 {
 	Form_pg_attribute attribute = TupleDescAttr(RelationGetDescr(relation), column - 1);
 
@@ -97,9 +97,10 @@ nexus_relation_read_at(Relation relation, const char *index, Datum key, const ch
 	HeapTuple	tuple;
 	int			count = key2 != NULL ? 2 : 1;
 
-	init_key(&keys[0], relation, index_relation->rd_index->indkey.values[0], key);
+	nexus_relation_init_key(&keys[0], relation, index_relation->rd_index->indkey.values[0], key);
 	if (key2 != NULL)
-		init_key(&keys[1], relation, index_relation->rd_index->indkey.values[1], CStringGetTextDatum(key2));
+		nexus_relation_init_key(&keys[1], relation, index_relation->rd_index->indkey.values[1],
+								CStringGetTextDatum(key2));
 
 	scan = systable_beginscan(relation, RelationGetRelid(index_relation), true, snapshot, count, keys);
 	tuple = systable_getnext(scan);
@@ -128,7 +129,7 @@ nexus_relation_read_last(Relation relation, const char *index, const Datum *keys
 	int			count = 0;
 
 	for (int i = 0; i < key_count; i++)
-		init_key(&scan_keys[i], relation, index_relation->rd_index->indkey.values[i], keys[i]);
+		nexus_relation_init_key(&scan_keys[i], relation, index_relation->rd_index->indkey.values[i], keys[i]);
 	InitDirtySnapshot(dirty);
 	scan = systable_beginscan_ordered(relation, index_relation, &dirty, key_count, scan_keys);
 	while (count < limit && HeapTupleIsValid(tuple = systable_getnext_ordered(scan, BackwardScanDirection)))

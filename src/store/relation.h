@@ -30,6 +30,9 @@ extern HeapTuple nexus_relation_read(Relation relation, const char *index, Datum
 extern HeapTuple nexus_relation_read_at(Relation relation, const char *index, Datum key, const char *key2,
 										Snapshot snapshot);
 
+/* A scan key for "= value" of a column of uuid or text; of an index: its own columns. */
+extern void nexus_relation_init_key(ScanKey key, Relation relation, AttrNumber column, Datum value);
+
 /* A row as a dirty read finds it: committed, ours, or just being written. */
 typedef struct NexusDirtyTuple
 {

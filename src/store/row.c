@@ -324,12 +324,12 @@ nexus_row_end_updates(NexusRow *row)
 }
 
 bool
-nexus_row_find(NexusRow *row, Datum id)
+nexus_row_find(NexusRow *row, Datum value)
 {
 	int			columns = row->slot->tts_tupleDescriptor->natts;
 	ScanKeyData key;
 
-	ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_UUID_EQ, id);
+	nexus_relation_init_key(&key, primary_key(row), 1, value);
 	index_rescan(row->scan, &key, 1, NULL, 0);
 	ExecClearTuple(row->slot);
 	if (!index_getnext_slot(row->scan, ForwardScanDirection, row->old))

@@ -43,14 +43,14 @@ extern bool nexus_row_insert_at_once(NexusRow *row, bool (*is_valid) (void *arg)
 extern void nexus_row_destroy(NexusRow *row);
 
 /*
- * Update rows of a table whose primary key is one uuid, between these two.  A row is
+ * Update rows of a table whose primary key is one uuid or text, between these two.  A row is
  * found as it is committed, or as this transaction has left it before.
  */
 extern void nexus_row_begin_updates(NexusRow *row);
 extern void nexus_row_end_updates(NexusRow *row);
 
-/* Make the row with this id the one to be set and updated; false where there is none. */
-extern bool nexus_row_find(NexusRow *row, Datum id);
+/* Make the row with this key the one to be set and updated; false where there is none. */
+extern bool nexus_row_find(NexusRow *row, Datum key);
 
 /* A column of it, as stored: maybe compressed or out of line. */
 extern Datum nexus_row_get(NexusRow *row, const char *column, bool *is_null);

@@ -6,14 +6,16 @@
 
 #include "store/stat.h"
 
+#include "access/table.h"
 #include "catalog/pg_type.h"
 #include "common/hashfn.h"
+#include "store/relation.h"
 #include "store/result.h"
+#include "store/row.h"
 #include "store/transaction.h"
-#include "utils/array.h"
 #include "utils/builtins.h"
-#include "utils/lsyscache.h"
 #include "utils/memutils.h"
+#include "utils/timestamp.h"
 
 /* What a transaction adds to one endpoint's row. */
 typedef struct Delta
@@ -100,97 +102,93 @@ nexus_stat_count_closed(const char *endpoint, NexusState state, int64 schedule_t
 	delta->schedule_to_close_us += schedule_to_close_us;
 }
 
-#define COLUMNS \
-	"endpoint, attempts, attempt_failures, attempt_time, started, " \
-	"succeeded, failed, canceled, timed_out, terminated, schedule_to_close_time"
-#define ADD(column) column " = s." column " OPERATOR(pg_catalog.+) EXCLUDED." column
-#define INSERT_INTO "INSERT INTO nexus.endpoint_stat AS s (" COLUMNS ") "
-#define OR_ADD \
-	" ON CONFLICT (endpoint) DO UPDATE SET " \
-	ADD("attempts") ", " ADD("attempt_failures") ", " ADD("attempt_time") ", " ADD("started") ", " \
-	ADD("succeeded") ", " ADD("failed") ", " ADD("canceled") ", " ADD("timed_out") ", " ADD("terminated") ", " \
-	ADD("schedule_to_close_time")
-#define EACH(name) "pg_catalog.unnest(" name ")"
-
-static const Oid column_types[] = {TEXTOID, INT8OID, INT8OID, FLOAT8OID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID,
-INT8OID, FLOAT8OID};
-
-#define COLUMN_COUNT ((int) lengthof(column_types))
+/* ---- writing: in the table's order of columns ---- */
 
 static void
-get_columns(const Delta *delta, Datum *values)
+add_count(NexusRow *row, const char *column, int64 count)
+{
+	bool		is_null;
+	int64		before = DatumGetInt64(nexus_row_get(row, column, &is_null));
+
+	if (count != 0)
+		nexus_row_set(row, column, Int64GetDatum(before + count));
+}
+
+static void
+add_time(NexusRow *row, const char *column, int64 time_us)
 {
 	const double us_per_ms = 1000.0;
+	bool		is_null;
+	float8		before = DatumGetFloat8(nexus_row_get(row, column, &is_null));
 
-	values[0] = CStringGetTextDatum(delta->endpoint);
-	values[1] = Int64GetDatum(delta->attempts);
-	values[2] = Int64GetDatum(delta->attempt_failures);
-	values[3] = Float8GetDatum(delta->attempt_time_us / us_per_ms);
-	values[4] = Int64GetDatum(delta->started);
-	values[5] = Int64GetDatum(delta->closed[NEXUS_STATE_SUCCEEDED]);
-	values[6] = Int64GetDatum(delta->closed[NEXUS_STATE_FAILED]);
-	values[7] = Int64GetDatum(delta->closed[NEXUS_STATE_CANCELED]);
-	values[8] = Int64GetDatum(delta->closed[NEXUS_STATE_TIMED_OUT]);
-	values[9] = Int64GetDatum(delta->closed[NEXUS_STATE_TERMINATED]);
-	values[10] = Float8GetDatum(delta->schedule_to_close_us / us_per_ms);
+	nexus_row_set(row, column, Float8GetDatum(before + time_us / us_per_ms));
 }
 
 static void
-write_one(const Delta *delta)
+add_delta(NexusRow *row, const Delta *delta)
 {
-	static SPIPlanPtr plan = NULL;
-	Datum		values[COLUMN_COUNT];
-
-	nexus_transaction_plan(&plan, INSERT_INTO "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)" OR_ADD,
-						   COLUMN_COUNT, column_types);
-	get_columns(delta, values);
-	nexus_transaction_execute(plan, values, NULL, SPI_OK_INSERT);
+	add_count(row, "attempts", delta->attempts);
+	add_count(row, "attempt_failures", delta->attempt_failures);
+	add_time(row, "attempt_time", delta->attempt_time_us);
+	add_count(row, "started", delta->started);
+	add_count(row, "succeeded", delta->closed[NEXUS_STATE_SUCCEEDED]);
+	add_count(row, "failed", delta->closed[NEXUS_STATE_FAILED]);
+	add_count(row, "canceled", delta->closed[NEXUS_STATE_CANCELED]);
+	add_count(row, "timed_out", delta->closed[NEXUS_STATE_TIMED_OUT]);
+	add_count(row, "terminated", delta->closed[NEXUS_STATE_TERMINATED]);
+	add_time(row, "schedule_to_close_time", delta->schedule_to_close_us);
 }
 
-static Datum
-array_of(Datum *elements, int count, Oid type)
+/* False where the endpoint has no row yet. */
+static bool
+update_row(NexusRow *row, const Delta *delta)
 {
-	int16		length;
-	bool		by_value;
-	char		alignment;
+	Datum		key = CStringGetTextDatum(delta->endpoint);
 
-	get_typlenbyvalalign(type, &length, &by_value, &alignment);
-	return PointerGetDatum(construct_array(elements, count, type, length, by_value, alignment));
-}
-
-static void
-write_many(Delta *const *list, int count)
-{
-	static SPIPlanPtr plan = NULL;
-	static const Oid types[] = {TEXTARRAYOID, INT8ARRAYOID, INT8ARRAYOID, FLOAT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID,
-	INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID, FLOAT8ARRAYOID};
-	Datum	   *rows = palloc(sizeof(Datum) * COLUMN_COUNT * count);
-	Datum	   *elements = palloc(sizeof(Datum) * count);
-	Datum		values[COLUMN_COUNT];
-
-	StaticAssertStmt(lengthof(types) == lengthof(column_types), "each column needs its array");
-	nexus_transaction_plan(&plan,
-						   INSERT_INTO "SELECT " COLUMNS " FROM ROWS FROM ("
-						   EACH("$1") ", " EACH("$2") ", " EACH("$3") ", " EACH("$4") ", " EACH("$5") ", "
-						   EACH("$6") ", " EACH("$7") ", " EACH("$8") ", " EACH("$9") ", " EACH("$10") ", " EACH("$11")
-						   ") AS u (" COLUMNS ")" OR_ADD, COLUMN_COUNT, types);
-	for (int i = 0; i < count; i++)
-		get_columns(list[i], rows + i * COLUMN_COUNT);
-	for (int column = 0; column < COLUMN_COUNT; column++)
+	do
 	{
-		for (int i = 0; i < count; i++)
-			elements[i] = rows[i * COLUMN_COUNT + column];
-		values[column] = array_of(elements, count, column_types[column]);
-	}
-	nexus_transaction_execute(plan, values, NULL, SPI_OK_INSERT);
+		if (!nexus_row_find(row, key))
+			return false;
+		add_delta(row, delta);
+	} while (!nexus_row_update(row));
+	return true;
+}
+
+static void
+insert_row(Relation relation, const Delta *delta)
+{
+	NexusRow   *row = nexus_row_create(relation);
+
+	nexus_row_set(row, "endpoint", CStringGetTextDatum(delta->endpoint));
+	add_delta(row, delta);
+	nexus_row_set(row, "stats_reset", TimestampTzGetDatum(GetCurrentTimestamp()));
+	nexus_row_insert(row);
+	nexus_row_destroy(row);
+}
+
+/* Those of the list that have a row are updated; the others, which are left in it, are counted. */
+static int
+update_rows(Relation relation, const Delta **list, int count)
+{
+	NexusRow   *row = nexus_row_create(relation);
+	int			left = 0;
+
+	nexus_row_begin_updates(row);
+	for (int i = 0; i < count; i++)
+		if (!update_row(row, list[i]))
+			list[left++] = list[i];
+	nexus_row_end_updates(row);
+	nexus_row_destroy(row);
+	return left;
 }
 
 void
 nexus_stat_write(void)
 {
+	Relation	relation;
 	delta_iterator iterator;
-	Delta	  **list;
-	Delta	   *delta;
+	const Delta **list;
+	const Delta *delta;
 	int			count = 0;
 
 	if (deltas == NULL)
@@ -199,11 +197,12 @@ nexus_stat_write(void)
 	delta_start_iterate(deltas, &iterator);
 	while ((delta = delta_iterate(deltas, &iterator)) != NULL)
 		list[count++] = delta;
-	/* arrays cost more to set up than the one row */
-	if (count == 1)
-		write_one(list[0]);
-	else
-		write_many(list, count);
+
+	relation = nexus_relation_open("endpoint_stat", RowExclusiveLock);
+	count = update_rows(relation, list, count);
+	for (int i = 0; i < count; i++)
+		insert_row(relation, list[i]);
+	table_close(relation, NoLock);
 	deltas = NULL;
 }
 
