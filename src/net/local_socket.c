@@ -283,7 +283,7 @@ add_connection(NexusLocalServer *server, int fd)
 	connection->peer.pid = credentials.pid;
 	nexus_buffer_init(&connection->in, max_input(server));
 	nexus_buffer_init(&connection->out, NEXUS_OUTPUT_MAX);
-	dlist_push_head(&server->connections, &connection->node);
+	dlist_push_tail(&server->connections, &connection->node);
 	set_interest(connection);
 }
 

@@ -6,6 +6,7 @@
  * Order inside of a group: inserts, cancellations, progress, what is due by
  * request, closes, so that a cancel, a start and a completion that meet in one
  * group all leave their mark, and a cancel that waits for the start is found by it.
+ * Progress of an operation that closes in the same group comes with the close.
  */
 #include "postgres.h"
 
@@ -321,7 +322,10 @@ nexus_outcome_apply(NexusOutcome *const *outcomes, int count, TimestampTz *last_
 {
 	nexus_stat_begin();
 	for (int i = 0; i < count; i++)
+	{
 		outcomes[i]->disposition = NEXUS_DISPOSITION_MISSING;
+		outcomes[i]->is_cancel_due = false;
+	}
 	pair_up(outcomes, count);
 	apply_inserts(outcomes, count);
 	apply_cancellations(outcomes, count);

@@ -3,9 +3,9 @@
  *	  Every change of an operation after it was scheduled, and its one way into
  *	  the table.
  *
- * The worker collects outcomes and applies them in groups:
- * nexus_outcome_apply() writes a whole group with a few array statements.  First terminal outcome
- * wins: a row that is closed is not touched any more.
+ * The worker collects outcomes and applies them in groups, by
+ * nexus_outcome_apply().  First terminal outcome wins: a row that is closed is
+ * not touched any more.
  */
 #ifndef NEXUS_STORE_OUTCOME_H
 #define NEXUS_STORE_OUTCOME_H

@@ -48,10 +48,12 @@ struct NexusRow
 };
 
 static NexusRow *rows = NULL;
+static uint64 changes = 0;		/* of any table, as we hear of them */
 
 static void
 on_relation_changed(Datum arg, Oid table)
 {
+	changes++;
 	for (NexusRow *row = rows; row != NULL; row = row->next)
 	{
 		if (!OidIsValid(table) || row->table == table)
@@ -106,10 +108,13 @@ make_row(Relation relation)
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "nexus row", ALLOCSET_SMALL_SIZES);
 	MemoryContext caller = MemoryContextSwitchTo(context);
 	NexusRow   *row = palloc0(sizeof(NexusRow));
+	uint64		before = changes;
 
 	row->table = RelationGetRelid(relation);
 	row->context = context;
 	prepare_row(row, relation);
+	/* what changed just now counts for transactions to come */
+	row->is_stale = changes != before;
 	MemoryContextSwitchTo(caller);
 
 	/* Only now, so that an error above leaves nothing behind. */
@@ -119,7 +124,7 @@ make_row(Relation relation)
 	return row;
 }
 
-/* The kept row of a table; one that is stale goes. */
+/* The kept row of a table; one that is stale goes, and one whose last use an error ended half-way. */
 static NexusRow *
 find_row(Oid table)
 {
@@ -129,7 +134,7 @@ find_row(Oid table)
 
 		if (row->table != table)
 			continue;
-		if (!row->is_stale)
+		if (!row->is_stale && row->target->ri_RelationDesc == NULL)
 			return row;
 		*link = row->next;
 		MemoryContextDelete(row->context);
@@ -198,7 +203,12 @@ static void
 close_indexes(NexusRow *row)
 {
 	for (int i = 0; i < row->target->ri_NumIndices; i++)
+	{
 		index_close(row->target->ri_IndexRelationDescs[i], NoLock);
+		/* access methods keep there what is good for a statement only */
+		if (row->target->ri_IndexRelationInfo[i]->ii_AmCache != NULL)
+			row->is_stale = true;
+	}
 	ResetPerTupleExprContext(row->executor);
 }
 
@@ -310,6 +320,7 @@ end_scan(NexusRow *row)
 void
 nexus_row_begin_updates(NexusRow *row)
 {
+	CheckCmdReplicaIdentity(row->target->ri_RelationDesc, CMD_UPDATE);
 	open_indexes(row);
 	row->old = table_slot_create(row->target->ri_RelationDesc, NULL);
 	begin_scan(row);
@@ -332,6 +343,7 @@ nexus_row_find(NexusRow *row, Datum value)
 	nexus_relation_init_key(&key, primary_key(row), 1, value);
 	index_rescan(row->scan, &key, 1, NULL, 0);
 	ExecClearTuple(row->slot);
+	ExecClearTuple(row->old);
 	if (!index_getnext_slot(row->scan, ForwardScanDirection, row->old))
 		return false;
 	slot_getallattrs(row->old);

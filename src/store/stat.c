@@ -154,16 +154,19 @@ update_row(NexusRow *row, const Delta *delta)
 	return true;
 }
 
-static void
+/* False where somebody was faster. */
+static bool
 insert_row(Relation relation, const Delta *delta)
 {
 	NexusRow   *row = nexus_row_create(relation);
+	bool		is_new;
 
 	nexus_row_set(row, "endpoint", CStringGetTextDatum(delta->endpoint));
 	add_delta(row, delta);
 	nexus_row_set(row, "stats_reset", TimestampTzGetDatum(GetCurrentTimestamp()));
-	nexus_row_insert(row);
+	is_new = nexus_row_insert_if_new(row);
 	nexus_row_destroy(row);
+	return is_new;
 }
 
 /* Those of the list that have a row are updated; the others, which are left in it, are counted. */
@@ -179,6 +182,18 @@ update_rows(Relation relation, const Delta **list, int count)
 			list[left++] = list[i];
 	nexus_row_end_updates(row);
 	nexus_row_destroy(row);
+	return left;
+}
+
+/* The same for those that have none. */
+static int
+insert_rows(Relation relation, const Delta **list, int count)
+{
+	int			left = 0;
+
+	for (int i = 0; i < count; i++)
+		if (!insert_row(relation, list[i]))
+			list[left++] = list[i];
 	return left;
 }
 
@@ -199,9 +214,8 @@ nexus_stat_write(void)
 		list[count++] = delta;
 
 	relation = nexus_relation_open("endpoint_stat", RowExclusiveLock);
-	count = update_rows(relation, list, count);
-	for (int i = 0; i < count; i++)
-		insert_row(relation, list[i]);
+	while ((count = update_rows(relation, list, count)) > 0)
+		count = insert_rows(relation, list, count);
 	table_close(relation, NoLock);
 	deltas = NULL;
 }
