@@ -44,7 +44,7 @@ bool
 nexus_endpoint_queue_is_idle(const NexusEndpointQueue *queue)
 {
 	return queue->queued_count + queue->loaded_count + queue->cancel_count == 0 && !queue->is_spilled
-		&& queue->retry_next == DT_NOEND && !queue->is_stale;
+		&& queue->retry_next == DT_NOEND && !queue->is_stale && queue->config != NULL;
 }
 
 void
@@ -208,7 +208,7 @@ nexus_endpoint_queue_note_retry(NexusEndpointQueue *queue, TimestampTz due)
 	/* its commit took long: behind the floor it would never be found */
 	if (due <= queue->retry_floor)
 	{
-		queue->retry_floor = due - 1;
+		queue->retry_floor = TIMESTAMP_IS_NOBEGIN(due) ? due : due - 1;
 		memset(&queue->retry_floor_id, 0, sizeof(queue->retry_floor_id));
 	}
 }

@@ -89,7 +89,7 @@ extern void nexus_endpoint_queue_free(NexusEndpointQueue *queue);
 /* Its server is gone, and nothing waits for it, so that it can be freed. */
 extern bool nexus_endpoint_queue_is_over(const NexusEndpointQueue *queue);
 
-/* Nothing waits for it, be it in memory or in the table, and its configuration is known. */
+/* Its server is there, as far as is known, and nothing waits for it, be it in memory or in the table. */
 extern bool nexus_endpoint_queue_is_idle(const NexusEndpointQueue *queue);
 
 /* It has something to do: whoever adds that says so. */

@@ -93,9 +93,8 @@ static void
 survey_backing_off(const char *endpoint, TimestampTz next_attempt, void *arg)
 {
 	NexusWorker *worker = arg;
-	NexusEndpointQueue *queue = nexus_dispatcher_queue(worker->dispatcher, endpoint);
 
-	queue->retry_next = Min(queue->retry_next, next_attempt);
+	nexus_endpoint_queue_note_retry(nexus_dispatcher_queue(worker->dispatcher, endpoint), next_attempt);
 }
 
 static void

@@ -17,7 +17,8 @@ must be something else, the header X-Script carries that object.
                      and "body_base64" stands for a body that is no text (of a callback, too)
     async            201, then a callback: {"after": ms (null: never), "state", "result" or "body",
                      "headers", "chunked", "times", "early": before the 201, "token", "style": "old",
-                     "close_time", "failure", "callback": another URL}
+                     "close_time", "failure", "callback": another URL,
+                     "repeat": ms after which one that was not taken is sent again}
     operation-error  424: {"state", "message", "style": "old"}
     handler-error    {"status", "type", "message", "retryable", "body": false for none}
     flaky            as handler-error, "times" times for each request id, then echo
@@ -619,6 +620,9 @@ class CallbackSender:
         except (OSError, asyncio.IncompleteReadError, ValueError) as error:
             entry["error"] = str(error) or type(error).__name__
         self.record.callbacks.append(entry)
+        if script.get("repeat") and (entry["status"] is None or entry["status"] >= 500):
+            await asyncio.sleep(script["repeat"] / 1000)
+            await self.send(operation, script)
 
     def message(self, operation, script):
         state = script.get("state", "succeeded")
