@@ -11,6 +11,7 @@
 #include <time.h>
 
 #define USER_AGENT "nexus_pg/0.1"
+#define REQUEST_SECONDS 60L
 
 double
 bench_now(void)
@@ -84,6 +85,7 @@ bench_request(const char *url, struct curl_slist *headers, const char *body)
 	curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE, (long) strlen(body));
 	curl_easy_setopt(easy, CURLOPT_USERAGENT, USER_AGENT);
 	curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
+	curl_easy_setopt(easy, CURLOPT_TIMEOUT, REQUEST_SECONDS);
 	curl_easy_setopt(easy, CURLOPT_PROXY, "");
 	curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long) CURL_HTTP_VERSION_1_1);
 	curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, bench_discard);
@@ -115,6 +117,16 @@ void
 bench_do(PGconn *conn, const char *sql)
 {
 	PQclear(bench_query(conn, sql));
+}
+
+void
+bench_prepare(PGconn *conn, const char *name, const char *sql)
+{
+	PGresult   *result = PQprepare(conn, name, sql, 0, NULL);
+
+	if (PQresultStatus(result) != PGRES_COMMAND_OK)
+		bench_die("%s%s", PQerrorMessage(conn), sql);
+	PQclear(result);
 }
 
 long

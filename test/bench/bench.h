@@ -34,6 +34,9 @@ extern PGresult *bench_query(PGconn *conn, const char *sql);
 extern void bench_do(PGconn *conn, const char *sql);
 extern long bench_query_long(PGconn *conn, const char *sql);
 
+/* A statement without parameters, or with parameters whose types are clear. */
+extern void bench_prepare(PGconn *conn, const char *name, const char *sql);
+
 /* Print "name": {"p50": ..., "p99": ...} in milliseconds; sorts the seconds. */
 extern void bench_print_quantiles(const char *name, double *seconds, int count);
 

@@ -26,6 +26,10 @@ PROGRAMS = {"bare_client": [], "throughput": [], "latency": [], "sleepers": [], 
             "async_handler": ["callbacks", "connection"]}
 CALLBACK_CONNECTIONS = 64
 
+RUN_SECONDS = 900  # that a command may take
+REQUEST_SECONDS = 60  # that a request of ours may take to come
+END_SECONDS = 10  # that a handler may take to end
+
 NGINX_CONF = """
 daemon off;
 worker_processes 1;
@@ -65,8 +69,11 @@ nexus_pg.port = 0
 OWN_HEADERS = {"host", "accept", "content-length", "user-agent"}
 
 
-def run(*command, **options):
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
+def run(*command, timeout=RUN_SECONDS):
+    try:
+        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=timeout)
+    except subprocess.TimeoutExpired:
+        sys.exit(f"bench: {' '.join(command)} did not end within {timeout} s")
     if done.returncode != 0:
         sys.exit(f"bench: {' '.join(command)} failed:\n{done.stdout}{done.stderr}")
     return done.stdout.strip()
@@ -110,6 +117,15 @@ def cpu_seconds(pid):
         return int(file.read().split()[0]) / 1e9
 
 
+def end(process):
+    """Of a process that was told to; killed where it does not."""
+    try:
+        process.wait(END_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
 class Handler:
     """nginx on a free port; locations are more of its configuration."""
 
@@ -137,7 +153,7 @@ class Handler:
 
     def __exit__(self, *_):
         self.process.send_signal(signal.SIGQUIT)
-        self.process.wait()
+        end(self.process)
 
 
 class AsyncHandler:
@@ -158,7 +174,8 @@ class AsyncHandler:
 
     def __exit__(self, error, *_):
         self.process.terminate()
-        last = self.process.communicate()[0]
+        end(self.process)
+        last = self.process.stdout.read()
         if self.process.returncode != 0 and error is None:
             sys.exit("bench: async_handler has failed")
         self.counters = json.loads(last) if last else None
@@ -207,14 +224,19 @@ class Request:
         self.headers = os.path.join(directory, "headers")
         self.body = os.path.join(directory, "body.json")
         self.listener = socket.create_server(("127.0.0.1", 0))
+        self.listener.settimeout(REQUEST_SECONDS)
         self.port = self.listener.getsockname()[1]
         self.data = b""
 
     def answer(self):
         peer, _ = self.listener.accept()
+        peer.settimeout(REQUEST_SECONDS)
         length = 0
         while b"\r\n\r\n" not in self.data or len(self.data.partition(b"\r\n\r\n")[2]) < length:
-            self.data += peer.recv(65536)
+            more = peer.recv(65536)
+            if not more:
+                raise EOFError("the request to capture is not complete")
+            self.data += more
             found = re.search(rb"content-length: *(\d+)", self.data, re.I)
             length = int(found.group(1)) if found else 0
         peer.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}")
@@ -225,8 +247,8 @@ class Request:
             OPTIONS (url 'http://127.0.0.1:{self.port}')""")
         thread = threading.Thread(target=self.answer, daemon=True)
         thread.start()
-        server.sql("""SELECT nexus.execute('capture', 'bench.service', 'say-hello',
-            '{"name": "Ada Lovelace", "greeting": "hello"}')""")
+        server.sql(f"""SELECT nexus.execute('capture', 'bench.service', 'say-hello',
+            '{{"name": "Ada Lovelace", "greeting": "hello"}}', await_timeout => '{REQUEST_SECONDS} s')""")
         thread.join()
         head, _, body = self.data.partition(b"\r\n\r\n")
         lines = head.decode().split("\r\n")

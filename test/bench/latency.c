@@ -7,8 +7,8 @@
  *	  round trip and another INSERT, each committed
  * latency CONNINFO await COUNT URL HEADERS BODY
  *	  from sending a completion to the return of the await that sleeps on it,
- *	  in turn with one committed INSERT and one bare HTTP round trip; both
- *	  requests go over connections that are kept
+ *	  in turn with one committed INSERT and one bare HTTP round trip, of which
+ *	  it has one way; both requests go over connections that are kept
  */
 #include <pthread.h>
 #include <stdio.h>
@@ -22,8 +22,9 @@
 #define URL_MAX 1024
 #define ASLEEP_US 3000			/* enough to fall asleep in await */
 #define POLL_US 1000
+#define START_SECONDS 60		/* until an operation must have started */
 
-#define INSERT_SQL "INSERT INTO bench_commit (note) VALUES ('a row of about as many bytes as an operation has')"
+#define INSERT_SQL "INSERT INTO bench_commit (note) VALUES ('a short row')"
 #define INPUT "'{\"name\": \"Ada Lovelace\", \"greeting\": \"hello\"}'"
 
 typedef struct Session
@@ -71,8 +72,8 @@ run_execute(PGconn *conn, int count, CURL *bare)
 	double	   *http = samples(count);
 	double	   *commit = samples(count);
 
-	PQclear(PQprepare(conn, "insert", INSERT_SQL, 0, NULL));
-	PQclear(PQprepare(conn, "execute", "SELECT nexus.execute('bench', 'bench.service', 'say-hello', " INPUT ")", 0, NULL));
+	bench_prepare(conn, "insert", INSERT_SQL);
+	bench_prepare(conn, "execute", "SELECT nexus.execute('bench', 'bench.service', 'say-hello', " INPUT ")");
 	for (int i = -1; i < count; i++)
 	{
 		double		times[5];
@@ -129,6 +130,7 @@ start_operation(PGconn *conn, char *id, char *url, char *token)
 {
 	PGresult   *result = bench_query(conn, "SELECT nexus.schedule('bench', 'bench.service', 'start', " INPUT ")");
 	char		sql[SQL_MAX];
+	double		give_up = bench_now() + START_SECONDS;
 
 	snprintf(id, SQL_MAX, "%s", PQgetvalue(result, 0, 0));
 	PQclear(result);
@@ -137,6 +139,8 @@ start_operation(PGconn *conn, char *id, char *url, char *token)
 	while (PQntuples(result = bench_query(conn, sql)) == 0)
 	{
 		PQclear(result);
+		if (bench_now() > give_up)
+			bench_die("operation %s has not started", id);
 		usleep(POLL_US);
 	}
 	snprintf(url, URL_MAX, "%s", PQgetvalue(result, 0, 0));
@@ -157,7 +161,7 @@ complete_one(PGconn *conn, Session *session, CURL *easy)
 	double		sent;
 
 	start_operation(conn, id, url, token);
-	snprintf(sql, sizeof(sql), "SELECT nexus.await('%s')", id);
+	snprintf(sql, sizeof(sql), "SELECT nexus.await('%s', '60 s')", id);
 	if (!PQsendQuery(session->conn, sql) || pthread_create(&thread, NULL, wait_for_await, session) != 0)
 		bench_die("could not start to wait");
 	usleep(ASLEEP_US);

@@ -368,16 +368,6 @@ run(double report_seconds)
 
 /* ---- the start ---- */
 
-static void
-prepare(PGconn *conn, const char *name, const char *sql)
-{
-	PGresult   *result = PQprepare(conn, name, sql, 0, NULL);
-
-	if (PQresultStatus(result) != PGRES_COMMAND_OK)
-		bench_die("%s%s", PQerrorMessage(conn), sql);
-	PQclear(result);
-}
-
 static int
 count_parameters(PGconn *conn, const char *name)
 {
@@ -392,12 +382,12 @@ static void
 open_session(Stream *stream, Session *session, const char *conninfo, const char *first, const char *second)
 {
 	session->conn = bench_connect(conninfo);
-	prepare(session->conn, "first", first);
+	bench_prepare(session->conn, "first", first);
 	stream->first_parameters = count_parameters(session->conn, "first");
 	if (stream->first_parameters > 1)
 		bench_die("%s: only one parameter can be given", stream->name);
 	if (stream->has_second)
-		prepare(session->conn, "second", second);
+		bench_prepare(session->conn, "second", second);
 	fds[fd_count] = (struct pollfd)
 	{
 		.fd = PQsocket(session->conn),.events = POLLIN

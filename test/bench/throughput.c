@@ -157,7 +157,7 @@ run_sessions(PGconn *conn, const char *conninfo, int count, int session_count)
 	for (int i = 0; i < session_count; i++)
 	{
 		sessions[i] = bench_connect(conninfo);
-		PQclear(PQprepare(sessions[i], "one", "SELECT " CALL, 0, NULL));
+		bench_prepare(sessions[i], "one", "SELECT " CALL);
 	}
 	start = bench_now();
 	schedule_from_sessions(sessions, session_count, count);
