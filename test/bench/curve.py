@@ -101,6 +101,11 @@ def verdict(points, cost):
     return said, ratio > LEVEL
 
 
+def complaints(curve, points):
+    """Verdicts that are bad."""
+    return [said for said, worse in (verdict(points, cost) for cost in curve.costs) if worse]
+
+
 def print_verdicts(curve, points):
     for cost in curve.costs:
         said, worse = verdict(points, cost)
