@@ -2,9 +2,9 @@
 
 Sessions schedule an operation and commit, each at a time that was fixed
 beforehand; that time is in the operation's summary, and latency counts from
-there until the operation was closed.  So what had to wait for a session is as
-late as a user would have found it.  The largest rates are more than the
-sessions can commit.
+there until close_time, which is taken when the close is written: without the
+commit that shows it.  So what had to wait for a session counts as late, too.
+The largest rates are more than the sessions can commit.
 
 Keys of the values: p50, p90, p99 and max, milliseconds; achieved, operations
 per second until the last was closed; late_p99, milliseconds by which calls were
@@ -56,7 +56,7 @@ def measure_offered():
 CURVES = [
     Curve("offered", f"Latency against offered load, {SESSIONS} sessions with a commit each",
           "operations offered per second",
-          [Panel("from the time meant to the close, ms",
+          [Panel("from the time meant to the close, ms,\nwithout the commit that shows it",
                  [Line("p50", "p50"), Line("p90", "p90", dashed=True), Line("p99", "p99")], log_y=True),
            Panel("operations per second", [Line("achieved", "closed"), Line("offered", "offered", reference=True)]),
            Panel("processor, µs per operation", [Line("worker_us", "worker")])],
