@@ -8,6 +8,7 @@ import json
 import os
 import platform
 import re
+import resource
 import shutil
 import signal
 import socket
@@ -81,8 +82,8 @@ def run(*command, timeout=RUN_SECONDS):
 
 @contextlib.contextmanager
 def directory_of_its_own():
-    """Gone afterwards, unless KEEP=1."""
-    directory = tempfile.mkdtemp(prefix="bench.")
+    """Gone afterwards, unless KEEP=1; test/run removes it where we cannot."""
+    directory = tempfile.mkdtemp(prefix="bench.", dir=os.environ.get("NEXUS_WORK"))
     try:
         yield directory
     finally:
@@ -94,7 +95,14 @@ def pkg_config(*arguments):
     return run("pkg-config", *arguments).split()
 
 
+def raise_limits():
+    """pg_net has a connection for each request of a batch, and nginx the other ends."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
 def build():
+    raise_limits()
     os.makedirs(OUT, exist_ok=True)
     for program, parts in PROGRAMS.items():
         sources = [os.path.join(HERE, name + ".c") for name in [program, "bench"] + parts]
@@ -210,11 +218,19 @@ class Server:
     def sql(self, text, database="postgres"):
         return run("psql", "-XAtq", "-v", "ON_ERROR_STOP=1", "-d", self.conninfo(database), "-c", text)
 
+    def settle(self, database="postgres"):
+        """No vacuum or checkpoint that is owed to what was done before."""
+        self.sql("VACUUM (ANALYZE) nexus.operation", database)
+        self.sql("CHECKPOINT")
+
     def worker(self, database="postgres"):
         return int(self.sql(f"SELECT pid FROM nexus.workers WHERE kind = 'worker' AND database = '{database}'"))
 
     def listener(self):
         return int(self.sql("SELECT pid FROM nexus.workers WHERE kind = 'listener'"))
+
+    def launcher(self):
+        return int(self.sql("SELECT pid FROM nexus.workers WHERE kind = 'launcher'"))
 
 
 class Request:
@@ -275,8 +291,14 @@ class Clock:
         self.used = {name: cpu_seconds(pid) - self.start[name] for name, pid in self.pids.items()}
 
 
+def wakes(pid):
+    """How often a process has gone to sleep, so how often it was awake.  Of one with threads, the first one's."""
+    with open(f"/proc/{pid}/status") as file:
+        return int(re.search(r"^voluntary_ctxt_switches:\s*(\d+)", file.read(), re.M).group(1))
+
+
 def own_memory_mb(pid):
-    """What a process has for itself: neither shared memory nor files."""
+    """What a process has for itself: neither files nor shared buffers, whoever else has touched them."""
     with open(f"/proc/{pid}/smaps_rollup") as file:
         return int(re.search(r"^Anonymous: *(\d+) kB", file.read(), re.M).group(1)) / 1024
 
@@ -290,6 +312,11 @@ def wait_for(server, question, seconds=60, database="postgres", pause=0.05):
         time.sleep(pause)
 
 
+def file_system(path):
+    found = subprocess.run(["findmnt", "-n", "-o", "FSTYPE", "-T", path], stdout=subprocess.PIPE, text=True).stdout
+    return found.strip() or "unknown"
+
+
 def machine(server):
     with open("/proc/cpuinfo") as file:
         cpu = re.search(r"model name\s*: (.*)", file.read())
@@ -301,6 +328,7 @@ def machine(server):
         "postgresql": server.sql("SHOW server_version"),
         "libcurl": pkg_config("--modversion", "libcurl")[0],
         "nginx": version.strip().rpartition("/")[2],
+        "file_system": file_system(server.data),
         "settings": {name: server.sql(f"SHOW {name}") for name in
                      ("fsync", "synchronous_commit", "wal_sync_method", "full_page_writes", "shared_buffers")},
     }

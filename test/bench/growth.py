@@ -4,7 +4,8 @@ Keys of the values: per_second from the SELECT on, from_commit from its COMMIT
 on, bare of libcurl alone; worker_us and server_us, processor time per
 operation of the worker and of all processes of the server; worker_mb, memory;
 schedule_us, how long scheduling took, per operation; mean_group, outcomes in a
-commit.  one_ is before those of one endpoint among many that rest.
+commit; closed, rows that had closed before the run.  one_ is before those of
+one endpoint among many that rest.
 """
 import contextlib
 import json
@@ -12,9 +13,9 @@ import os
 import random
 import string
 
-from curve import Cost, Curve, Line, Panel, interleaved, step_by_step
-from environment import (AsyncHandler, Clock, Handler, Request, Server, cpu_seconds, directory_of_its_own, program,
-                         wait_for)
+from curve import Cost, Curve, Line, Panel, interleaved, median, step_by_step
+from environment import (AsyncHandler, Clock, Handler, Request, Server, cpu_seconds, directory_of_its_own,
+                         own_memory_mb, program, wait_for)
 
 SCALE = float(os.environ.get("SCALE", 1))
 IN_FLIGHT = 64
@@ -64,20 +65,6 @@ def server_cpu_seconds(postmaster, tries=10):
         return server_cpu_seconds(postmaster, tries - 1)
 
 
-def private_mb(pid):
-    """Memory of a process alone: shared buffers that nobody else has touched do not count."""
-    total = 0
-    shared = False
-    with open(f"/proc/{pid}/smaps") as file:
-        for line in file:
-            words = line.split()
-            if not words[0].endswith(":"):
-                shared = words[1].endswith("s")
-            elif words[0].startswith("Private_") and not shared:
-                total += int(words[1])
-    return total / 1024
-
-
 # --- where it runs ----------------------------------------------------------
 
 class Site:
@@ -110,7 +97,7 @@ class Site:
         return {"count": count, "per_second": run["per_second"], "from_commit": run["per_second_from_commit"],
                 "schedule_us": 1e6 / run["per_second"] - 1e6 / run["per_second_from_commit"],
                 "worker_us": clock.used["worker"] / count * 1e6, "server_us": server_used / count * 1e6,
-                "mean_group": run["mean_group"], "worker_mb": private_mb(worker)}
+                "mean_group": run["mean_group"], "worker_mb": own_memory_mb(worker)}
 
     def bare(self, count, concurrency=IN_FLIGHT, path="/bench.service/say-hello", body=None):
         """The same requests by libcurl alone."""
@@ -121,10 +108,6 @@ class Site:
 
     def usual(self):
         return {**self.ours(schedule(COUNT), COUNT), "bare": self.bare(COUNT)}
-
-    def settle(self):
-        self.server.sql("VACUUM (ANALYZE) nexus.operation")
-        self.server.sql("CHECKPOINT")
 
 
 @contextlib.contextmanager
@@ -158,14 +141,14 @@ def measure_open():
                 held += more
                 wait_for(server, f"SELECT started = {held} FROM nexus.endpoint_stat WHERE endpoint = 'hold'",
                          HOLD_SECONDS)
-            here.settle()
+            server.settle()
 
         return step_by_step(OPEN, hold, here.usual)
 
 
 # --- closed rows ------------------------------------------------------------
 
-def copy_closed(server, first, last):
+def copy_closed(server, count):
     """Copies of a row that closed earlier, the more so the higher their number, with ids of their time."""
     names = server.sql("""SELECT attname FROM pg_attribute
         WHERE attrelid = 'nexus.operation'::regclass AND attnum > 0 AND NOT attisdropped ORDER BY attnum""").split()
@@ -176,21 +159,27 @@ def copy_closed(server, first, last):
     milliseconds = f"(extract(epoch FROM {expressions['scheduled_time']}) * 1000)::bigint"
     expressions["id"] = f"(lpad(to_hex({milliseconds}), 12, '0') || '7' || right(md5(i::text), 19))::uuid"
     server.sql(f"""INSERT INTO nexus.operation ({', '.join(names)}) SELECT {', '.join(expressions.values())}
-        FROM (SELECT * FROM nexus.operation WHERE state = 'succeeded' LIMIT 1) o,
-            generate_series({first}, {last - 1}) i""")
+        FROM closed_operation o, generate_series(0, {count - 1}) i""")
 
 
 def measure_closed():
     with site() as here:
-        copied = 0
+        server = here.server
+        server.sql("CREATE TABLE closed_operation AS SELECT * FROM nexus.operation WHERE state = 'succeeded' LIMIT 1")
 
         def keep(count):
-            nonlocal copied
-            copy_closed(here.server, copied, count)
-            copied = count
-            here.settle()
+            server.sql("TRUNCATE nexus.operation")
+            copy_closed(server, count)
+            server.settle()
 
-        return step_by_step(CLOSED, keep, here.usual)
+        def counted():
+            closed = int(server.sql("SELECT count(*) FROM nexus.operation WHERE close_time IS NOT NULL"))
+            return {"closed": closed, **here.usual()}
+
+        points = step_by_step(CLOSED, keep, counted)
+        for point in points:  # runs leave rows, too
+            point["x"] = int(median(point, "closed"))
+        return points
 
 
 # --- size -------------------------------------------------------------------
@@ -296,8 +285,7 @@ RATE = Panel("operations per second", [Line("per_second", "from the SELECT"),
                                        Line("from_commit", "from its COMMIT", dashed=True),
                                        Line("bare", "bare libcurl, requests", reference=True)])
 CPU = Panel("processor, µs per operation", [Line("worker_us", "worker"), Line("server_us", "whole server")])
-MEMORY = Panel("worker's own memory, MiB", [Line("worker_mb", "private, without shared buffers")])
-
+MEMORY = Panel("worker's own memory, MB", [Line("worker_mb", "without shared buffers")])
 
 ENDPOINTS_RATE = Panel(RATE.y_label, [Line("per_second", "all in turn, from the SELECT"),
                                       Line("one_per_second", "one of them, from the SELECT"), RATE.lines[-1]])

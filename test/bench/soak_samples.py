@@ -3,7 +3,7 @@ import json
 import os
 import statistics
 
-from environment import cpu_seconds
+from environment import cpu_seconds, own_memory_mb
 from soak_mix import KINDS
 
 MB = 1024 * 1024
@@ -36,12 +36,6 @@ SELECT json_build_object(
     'processes', (SELECT json_object_agg(kind, w) FROM nexus.workers w
         WHERE kind = 'listener' OR database = current_database()))
 """
-
-
-def anonymous_mb(pid):
-    """Memory of its own.  Pages of shared buffers that nobody else has touched yet count as private, so not those."""
-    with open(f"/proc/{pid}/smaps_rollup") as file:
-        return next(int(line.split()[1]) for line in file if line.startswith("Anonymous:")) / 1024
 
 
 def descriptors(pid):
@@ -97,9 +91,9 @@ class Sampler:
     def memory(self, raw):
         figures = {}
         for name, process in raw["processes"].items():
-            figures[f"memory, MB: {name}"] = anonymous_mb(process["pid"])
+            figures[f"memory, MB: {name}"] = own_memory_mb(process["pid"])
             figures[f"descriptors: {name}"] = descriptors(process["pid"])
-        loaders = [anonymous_mb(pid) for pid in raw["loaders"]]
+        loaders = [own_memory_mb(pid) for pid in raw["loaders"]]
         if loaders:
             figures["memory, MB: session, mean"] = statistics.mean(loaders)
             figures["memory, MB: session, largest"] = max(loaders)
