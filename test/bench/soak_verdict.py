@@ -18,9 +18,10 @@ PANEL_HEIGHT = 3.2
 @dataclasses.dataclass
 class Bound:
     """The last quarter may be so many times the second one, and so much more."""
-    factor: float
+    factor: float = 1.0
     more: float = 0.0
     may_not_fall: bool = False
+    ceiling: float | None = None  # instead: no sample may be above it
 
 
 # By how figures begin; the first that fits. Those that fit none are only shown.
@@ -28,7 +29,9 @@ BOUNDS = {
     # Half an hour at 2,000/s is 3.6 million operations: one byte lost of every third one is more than this.
     "memory, MB: session": Bound(1.02, 0.1),
     "memory, MB": Bound(1.05, 0.5),
-    # The worker keeps as many connections to handlers as it ever needed at a time.
+    # The worker keeps connections to handlers that a burst needed until handlers or libcurl close them, up to
+    # twice nexus_pg.max_in_flight (256): they come and go, and what matters is that there is an end to them.
+    "descriptors: worker": Bound(ceiling=2 * 256 + 100),
     "descriptors": Bound(1.1, 10),
     "backends": Bound(1, 1),
     # A table keeps the most that it ever needed, and how soon a vacuum comes varies.
@@ -54,6 +57,7 @@ class Figure:
         self.name = name
         self.is_judged = (end - begin) / QUARTERS >= MIN_QUARTER_SECONDS
         self.quarters = []
+        self.most = max((sample[name] for sample in samples if name in sample), default=None)
         for i in range(QUARTERS):
             low, high = (begin + (end - begin) * at / QUARTERS for at in (i, i + 1))
             values = [sample[name] for sample in samples if low < sample["seconds"] <= high and name in sample]
@@ -64,6 +68,8 @@ class Figure:
         _, second, _, last = self.quarters
         if bound is None:
             return "not judged"
+        if bound.ceiling is not None:
+            return "TOO MANY" if self.most > bound.ceiling else f"at most {cell(self.most)}"
         limit = bound.factor * (second or 0) + bound.more
         if second is None or last is None:
             said = "NO DATA"
@@ -80,6 +86,8 @@ class Figure:
         bound = bound_of(self.name)
         if bound is None or self.quarters[1] is None:
             return ""
+        if bound.ceiling is not None:
+            return f"<= {number(bound.ceiling)}"
         return f"{'>=' if bound.may_not_fall else '<='} {number(bound.factor * self.quarters[1] + bound.more)}"
 
 
