@@ -422,7 +422,7 @@ nexus_dispatcher_next_deadline(const NexusDispatcher *dispatcher)
 			continue;
 		/* replies came since the last look and left room */
 		if (nexus_endpoint_queue_wants_reading(queue) || nexus_dispatcher_wants_load(dispatcher, queue)
-			|| (has_sendable(queue) && nexus_dispatcher_may_send(dispatcher, queue)))
+			|| (nexus_dispatcher_may_send(dispatcher, queue) && has_sendable(queue)))
 			return GetCurrentTimestamp();
 		next = Min(next, nexus_endpoint_queue_opens_at(queue));
 		if (queue->queued_count < NEXUS_QUEUE_LOW)
