@@ -111,6 +111,7 @@ settles_as('running', 'and back');
 my $flying = value($node, q{SELECT nexus.schedule('hello', 'scripted', 'echo', '{"delay": 2500}') FROM generate_series(1, 100)});
 ok($node->poll_query_until('postgres', q{SELECT in_flight FROM nexus.workers WHERE kind = 'worker' AND database = 'postgres'}, '100'),
 	'100 in flight');
+ok(poll('100 requests', sub { $handler->stats->{in_flight} >= 100 }), 'and have come to the handler');
 $before = starts();
 value($node, "SELECT count(nexus.schedule('hello', 'any', 'queued')) FROM generate_series(1, $QUEUED)");
 pause();
